@@ -1,0 +1,1 @@
+"""Fashion vision-language models: Kaleido-BERT and its family."""

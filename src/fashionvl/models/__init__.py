@@ -1,0 +1,1 @@
+"""Weights: every module that has parameters."""

@@ -1,0 +1,1 @@
+"""Tasks: unpack a batch, ask the model, judge its answer."""
