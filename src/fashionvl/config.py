@@ -143,7 +143,9 @@ def load(path: Path) -> Params:
     try:
         raw = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist; the command is run where params.yaml is, or takes --params") from None
+        raise ConfigError(
+            f"{path} does not exist; the command is run where params.yaml is, or takes --params"
+        ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     return build(Params, raw, "")
@@ -189,7 +191,9 @@ def _build_row(kind: Any, value: Any, where: str) -> Any:
     if unknown:
         raise ConfigError(f"params.yaml: unknown key {_join(where, unknown[0])!r}; here are allowed {sorted(fields)}")
     optional = {
-        name for name, f in fields.items() if f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
+        name
+        for name, f in fields.items()
+        if f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
     }
     missing = sorted(set(fields) - set(value) - optional)
     if missing:

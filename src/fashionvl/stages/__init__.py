@@ -1,7 +1,9 @@
 """Stages: files in, files out; the only modules that open a path."""
 
+import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from fashionvl.catalogue.problems import Problem
 from fashionvl.config import ConfigError
@@ -14,3 +16,12 @@ def run(main: Callable[[], None]) -> None:
     except (Problem, ConfigError) as problem:
         print(f"{problem}", file=sys.stderr)
         sys.exit(2)
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the paths that every stage takes; a stage with an item adds its name."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the table of parameters")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="the catalogue")
+    parser.add_argument("--build", type=Path, default=Path("build"), help="the folder of everything made")
+    return parser

@@ -1,0 +1,129 @@
+"""Words: WordPiece learned from the training texts, or a tokenizer given by name (Kaleido-BERT section 3.5).
+
+A text is `[CLS] w1 ... wn [SEP] [PAD] ...` in a fixed number of slots (64), lower-cased.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from tokenizers.implementations import BertWordPieceTokenizer
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from fashionvl.catalogue.problems import Problem
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+NO_WORD = -1
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Encoded texts.
+
+    ids    (N, T) int64   word-piece ids, `pad` behind the end
+    whole  (N, T) int64   the number of the word a piece belongs to, NO_WORD at [CLS], [SEP] and padding
+    """
+
+    ids: Tensor
+    whole: Tensor
+
+
+@dataclass(frozen=True)
+class Words:
+    """A WordPiece vocabulary and the number of slots a text has."""
+
+    tokenizer: Tokenizer
+    slots: int
+
+    @property
+    def vocabulary(self) -> int:
+        return self.tokenizer.get_vocab_size()
+
+    def id_of(self, piece: str) -> int:
+        """The id of one piece, e.g. "[MASK]"; a piece that is not there is a Problem."""
+        number = self.tokenizer.token_to_id(piece)
+        if number is None:
+            raise Problem(f"the tokenizer has no {piece!r}; it must be a BERT-like WordPiece with {', '.join(SPECIAL)}")
+        return number
+
+    @property
+    def pad(self) -> int:
+        return self.id_of("[PAD]")
+
+    @property
+    def mask(self) -> int:
+        return self.id_of("[MASK]")
+
+    def special(self) -> list[int]:
+        """The ids that are never hidden, never drawn as a random word and never counted as a word."""
+        return [self.id_of(piece) for piece in SPECIAL]
+
+    def encode(self, texts: Sequence[str]) -> Texts:
+        """Cut texts into word pieces; what does not fit into the slots is cut off before [SEP]."""
+        encoded = self.tokenizer.encode_batch(list(texts))
+        ids = np.array([e.ids for e in encoded], dtype=np.int64).reshape(len(encoded), self.slots)
+        whole = [[NO_WORD if word is None else word for word in e.word_ids] for e in encoded]
+        return Texts(
+            torch.from_numpy(ids), torch.from_numpy(np.array(whole, dtype=np.int64).reshape(len(encoded), self.slots))
+        )
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a row of ids, special pieces left out."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def save(self, folder: Path) -> None:
+        """Write a tokenizer folder that `transformers` reads too."""
+        fast = PreTrainedTokenizerFast(
+            tokenizer_object=self.tokenizer,
+            pad_token="[PAD]",
+            unk_token="[UNK]",
+            cls_token="[CLS]",
+            sep_token="[SEP]",
+            mask_token="[MASK]",
+            model_max_length=self.slots,
+        )
+        fast.save_pretrained(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Words":
+        """Read the folder that the stage `words` wrote."""
+        path = folder / "tokenizer.json"
+        if not path.exists():
+            raise Problem(f"{path} does not exist; run the stage `words` (`dvc repro words`)")
+        tokenizer = Tokenizer.from_file(str(path))
+        return cls(tokenizer, tokenizer.padding["length"])
+
+
+def learn(texts: Iterable[str], *, vocabulary: int, slots: int) -> Words:
+    """Learn a WordPiece vocabulary of at most this many pieces (fewer when the texts hold fewer)."""
+    wordpiece = BertWordPieceTokenizer(lowercase=True)
+    wordpiece.train_from_iterator(
+        texts, vocab_size=vocabulary, min_frequency=2, special_tokens=list(SPECIAL), show_progress=False
+    )
+    return _with_slots(Tokenizer.from_str(wordpiece.to_str()), slots)
+
+
+def named(source: str, *, slots: int) -> Words:
+    """A BERT tokenizer from a local folder or, if downloads are allowed, from the hub."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise Problem(
+            f"words.source is {source!r}, which is neither `learned` nor a tokenizer folder or hub name ({reason})"
+        ) from None
+    return _with_slots(tokenizer.backend_tokenizer, slots)
+
+
+def _with_slots(tokenizer: Tokenizer, slots: int) -> Words:
+    words = Words(tokenizer, slots)
+    words.special()
+    if tokenizer.encode("a").ids[:1] != [words.id_of("[CLS]")]:
+        raise Problem("the tokenizer does not put [CLS] in front of a text; it must be a BERT-like WordPiece")
+    tokenizer.enable_truncation(slots)
+    tokenizer.enable_padding(length=slots, pad_id=words.pad, pad_token="[PAD]")
+    return words
