@@ -4,7 +4,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,8 @@ class Params:
     """All of params.yaml."""
 
     seed: int
-    run: list[str]
+    run_patches: list[str]
+    run: dict[str, str]  # system: patches
     run_contrast: list[str]
     catalogue: Catalogue
     text: Text
@@ -148,7 +149,23 @@ def load(path: Path) -> Params:
         ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
-    return build(Params, raw, "")
+    params: Params = build(Params, raw, "")
+    _check_runs(params)
+    return params
+
+
+def _check_runs(params: Params) -> None:
+    """The lists of what DVC runs name rows that exist, and patches that agree with the rows."""
+    for kind in params.run_patches:
+        row(params.patches, kind, "patches")
+    for system in params.run_contrast:
+        row(params.contrast, system, "contrast")
+    for system, kind in params.run.items():
+        said = row(params.systems, system, "systems").patches
+        if kind != said:
+            raise ConfigError(f"params.yaml: run.{system} says the patches {kind!r}, its row {said!r}; make them agree")
+        if kind not in params.run_patches:
+            raise ConfigError(f"params.yaml: {system} reads the patches {kind!r}, which run_patches does not list")
 
 
 def row(table: Mapping[str, Any], name: str, where: str) -> Any:

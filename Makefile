@@ -1,0 +1,45 @@
+# The words of this project; `make` alone lists them.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+TORCH_INDEX ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run check test test-all bench data ui
+
+help: ## list the words
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
+
+setup: .venv/.ready ## make the environment in .venv from the lock file
+
+.venv/.ready: requirements.lock pyproject.toml
+	@echo "environment  .venv by $(PYTHON): some 2 GB, a few minutes"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install -q --progress-bar off $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.lock
+	$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: .venv/.ready ## catalogue in data/ (a generated sample, if nothing is there) -> models, metrics, report
+	@$(BIN)/python -m flows.run
+
+check: .venv/.ready ## format, lint, floors of imports, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+test: .venv/.ready ## the fast tests
+	$(BIN)/pytest -q
+
+test-all: .venv/.ready ## the slow tests too
+	$(BIN)/pytest -q -m ""
+
+bench: .venv/.ready ## what is fast, beside what one would pick instead
+	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python $$file || exit 1; done
+
+data: .venv/.ready ## FROM=folder, file, URL or sample: bring another catalogue into data/ (FEED=1 to follow it)
+	@$(BIN)/python -m flows.data $(if $(FEED),--feed) "$(FROM)"
+
+ui: .venv/.ready ## MLflow and Prefect in the browser, on this machine only
+	@$(BIN)/python -m flows.ui

@@ -1,0 +1,41 @@
+"""The environment that everything of the edge shares: nothing is sent to anyone, nothing waits for long."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+DEFAULTS = {
+    # Nobody is told. MLflow understands only "true" here.
+    "DO_NOT_TRACK": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # A tracking server that is away is noticed in seconds, not minutes.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # No model of this project needs pickle; the job runner of `mlflow server` costs 1.4 GB.
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # The first start of Prefect's own server makes its database, which takes long on two busy cores.
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+}
+
+
+def apply() -> None:
+    """Set what the user has not set; Prefect's history lives in the checkout's work folder."""
+    for name, value in {**DEFAULTS, "PREFECT_HOME": str(work() / "prefect")}.items():
+        os.environ.setdefault(name, value)
+
+
+def project() -> Path:
+    """The checkout that owns MLflow's store and the locks: DVC's root, inside `dvc exp run --temp` the main one."""
+    return Path(os.environ.get("DVC_ROOT", ROOT)).resolve()
+
+
+def work() -> Path:
+    """The folder of locks, of Prefect's history and of what MLflow has not yet been told."""
+    return project() / ".work"
