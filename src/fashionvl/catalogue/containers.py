@@ -1,5 +1,7 @@
 """Files that hold a whole catalogue with its pictures inside: HDF5 (Fashion-Gen) and saved Hugging Face datasets."""
 
+import os
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,4 +50,87 @@ def _undecoded(split: Any, image: type) -> Any:
     for name, feature in split.features.items():
         if isinstance(feature, image):
             split = split.cast_column(name, image(decode=False))
-    return split
+    return split.with_format(None)
+
+
+# Which column of Fashion-Gen means what; `input_concat_description` repeats others, `index` numbers them.
+FASHION_GEN = {
+    "product_id": "input_productID",
+    "image_path": "input_image",
+    "title": "input_name",
+    "description": "input_description",
+    "category": "input_category",
+    "sub_category": "input_subcategory",
+    "view": "input_pose",
+    "attributes.brand": "input_brand",
+    "attributes.composition": "input_composition",
+    "attributes.department": "input_department",
+    "attributes.gender": "input_gender",
+    "attributes.season": "input_season",
+}
+
+
+def hdf5_columns(file: Path) -> list[str]:
+    """The columns of an HDF5 file, in the order of their names; raises Problem if they are of different lengths."""
+    table = hdf5(file.resolve(), os.getpid())
+    columns = sorted(name for name in table if getattr(table[name], "shape", ()))
+    lengths = {len(table[name]) for name in columns}
+    if len(lengths) > 1:
+        raise Problem(f"the columns of {file} should be equally long, they have {sorted(lengths)} rows")
+    return columns
+
+
+def hdf5_rows(file: Path, columns: list[str], at_once: int) -> Iterator[list[str]]:
+    """The rows of an HDF5 file as texts; a picture becomes the path that the picture door opens."""
+    table = hdf5(file.resolve(), os.getpid())
+    count = len(table[columns[0]]) if columns else 0
+    for start in range(0, count, at_once):
+        stop = min(start + at_once, count)
+        block = []
+        for name in columns:
+            if table[name].ndim > 2:
+                block.append([f"{file.name}#{name}/{row}" for row in range(start, stop)])
+            else:
+                block.append([_latin(value) for value in table[name][start:stop].reshape(stop - start, -1)[:, 0]])
+        yield from map(list, zip(*block, strict=True))
+
+
+def _latin(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def dataset_rows(
+    folder: Path, root: Path, at_once: int, as_text: Callable[[Any], str]
+) -> tuple[list[str], list[str], Iterator[list[str]]]:
+    """A saved dataset as texts.
+
+    -> its columns (with `split` at the end, where it has several splits and no such column), those of them that are
+       pictures, and the rows; a picture becomes the path that the picture door opens, a class its name.
+    """
+    splits = saved_dataset(folder.resolve(), os.getpid())
+    features = next(iter(splits.values())).features
+    columns = list(features)
+    pictures = [name for name in columns if type(features[name]).__name__ == "Image"]
+    named = len(splits) > 1 and "split" not in columns
+    where = folder.resolve().relative_to(root.resolve()).as_posix()
+
+    def rows() -> Iterator[list[str]]:
+        for split, table in splits.items():
+            texts = table.remove_columns(pictures)
+            for start in range(0, len(table), at_once):
+                block = texts[start : start + at_once]
+                for at in range(min(at_once, len(table) - start)):
+                    place = f"{where}#{split}/" if split else f"{where}#"
+                    cells = {name: f"{place}{name}/{start + at}" for name in pictures}
+                    cells |= {
+                        name: as_text(_class_name(features[name], block[name][at])) for name in texts.column_names
+                    }
+                    yield [*(cells[name] for name in columns), *([split] if named else [])]
+
+    return [*columns, *(["split"] if named else [])], pictures, rows()
+
+
+def _class_name(feature: Any, value: Any) -> Any:
+    """The name of a class, where the dataset stores its number."""
+    named = type(feature).__name__ == "ClassLabel" and value is not None and value >= 0
+    return feature.int2str(value) if named else value

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from fashionvl.catalogue.problems import Problem
+
 SPLITS = ("train", "val", "test")
 
 
@@ -81,5 +83,7 @@ class Catalogue:
 
     @classmethod
     def load(cls, folder: Path, root: Path) -> "Catalogue":
-        """Read `products.parquet` and `pictures.parquet` of the stage `catalogue`."""
+        """Read `products.parquet` and `pictures.parquet` of the stage `catalogue`; a Problem when they are not there."""
+        if not (folder / "pictures.parquet").exists():
+            raise Problem(f"{folder} holds no checked catalogue; run the stage `catalogue` (`dvc repro catalogue`)")
         return cls(pd.read_parquet(folder / "products.parquet"), pd.read_parquet(folder / "pictures.parquet"), root)
