@@ -30,9 +30,9 @@ Bools = NDArray[np.bool_]
 class Foreground:
     """The locked box of a picture in pixels, right and bottom exclusive, and how well it was found.
 
-    mask_share  area of the mask over area of the picture; nan without a mask
+    mask_share  area of the mask over area of the picture; None without a mask
     box_share   area of the box over area of the picture
-    contrast    mean CIE76 distance of the mask from the median colour of the border; nan without a mask
+    contrast    mean CIE76 distance of the mask from the background; None where no object was found
     fallback    True where no object was found and the box is the whole picture
     """
 
@@ -40,9 +40,9 @@ class Foreground:
     top: int
     right: int
     bottom: int
-    mask_share: float
+    mask_share: float | None
     box_share: float
-    contrast: float
+    contrast: float | None
     fallback: bool
 
     @property
@@ -50,9 +50,9 @@ class Foreground:
         return self.left, self.top, self.right, self.bottom
 
 
-def whole(picture: Image.Image, *, mask_share: float = np.nan, fallback: bool = False) -> Foreground:
+def whole(picture: Image.Image, *, mask_share: float | None = None, fallback: bool = False) -> Foreground:
     """The box that is the whole picture: the setting `none`, and what is left where no object was found."""
-    return Foreground(0, 0, picture.width, picture.height, mask_share, 1.0, np.nan, fallback)
+    return Foreground(0, 0, picture.width, picture.height, mask_share, 1.0, None, fallback)
 
 
 def from_border(picture: Image.Image, *, margin: float) -> Foreground:

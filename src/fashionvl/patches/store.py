@@ -86,6 +86,17 @@ class Store:
         """indices (n,) int, in any order, repeats allowed -> (n, 55, D) float16   the clean patches only."""
         return self._gather(indices, PATCHES)
 
+    def at(self, indices: Indices, slots: Indices) -> Tensor:
+        """One vector of each picture: indices (n,) int, slots (n,) int among the 74 -> (n, D) float16."""
+        wanted, slot = np.asarray(indices, dtype=np.int64), np.asarray(slots, dtype=np.int64)
+        if self._resident is not None:
+            return self._resident[torch.from_numpy(wanted), torch.from_numpy(slot)]
+        gathered = np.empty((len(wanted), self.dim), dtype=np.float16)
+        number = np.searchsorted(self._starts, wanted, side="right") - 1
+        for row, (shard, picture) in enumerate(zip(number, wanted, strict=True)):
+            gathered[row] = self._shards[shard][picture - self._starts[shard], slot[row]]
+        return torch.from_numpy(gathered)
+
     def boxes(self) -> pd.DataFrame:
         """One row a picture: path, left, top, right, bottom (pixels), and the quality of its foreground."""
         return pd.read_parquet(self.folder / BOXES)
