@@ -44,6 +44,11 @@ def seed_of(*numbers: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def chance_of(seed: int) -> Callable[..., torch.Generator]:
+    """-> numbers -> a generator that depends on the seed and these numbers and on nothing else."""
+    return lambda *numbers: torch.Generator().manual_seed(seed_of(seed, *numbers))
+
+
 def steps_in(recipe: Training, items: int) -> int:
     """How many optimiser steps the epochs of a recipe are for this many training items."""
     return max(1, math.ceil(recipe.epochs * items / recipe.batch))
@@ -106,7 +111,7 @@ def train(
     """
     model.to(accelerator.device)
     asked, adam = accelerator.prepare(_Asked(model, losses), optimiser(model, recipe))
-    start = _resume(model, adam, work)
+    start = _resume(model, adam, work, accelerator)
     clock = _Clock(name, start, steps, accelerator.is_main_process)
     parts = accelerator.num_processes * recipe.accumulate
     mine = [accelerator.process_index * recipe.accumulate + k for k in range(recipe.accumulate)]
@@ -184,12 +189,19 @@ def _save(model: nn.Module, adam: Any, work: Path, step: int, seconds: float) ->
     write_tensors(work / "checkpoint.safetensors", tensors, {"step": str(step), "seconds": str(seconds)})
 
 
-def _resume(model: nn.Module, adam: Any, work: Path) -> int:
+def _resume(model: nn.Module, adam: Any, work: Path, accelerator: Accelerator) -> int:
     """Load the checkpoint, if there is one, and cut the history back to it -> the number of steps done."""
     path = work / "checkpoint.safetensors"
-    if not path.exists():
-        (work / "history.jsonl").write_text("")
-        return 0
+    step = _load(model, adam, path) if path.exists() else 0
+    history = work / "history.jsonl"
+    if accelerator.is_main_process:
+        lines = history.read_text(encoding="utf-8").splitlines(keepends=True)[:step] if history.exists() else []
+        history.write_text("".join(lines), encoding="utf-8")
+    accelerator.wait_for_everyone()
+    return step
+
+
+def _load(model: nn.Module, adam: Any, path: Path) -> int:
     tensors, facts = read_tensors(path)
     model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
     state: dict[int, dict[str, Tensor]] = {}
@@ -198,10 +210,7 @@ def _resume(model: nn.Module, adam: Any, work: Path) -> int:
             _, index, part = key.split(".", 2)
             state.setdefault(int(index), {})[part] = value
     adam.load_state_dict({"state": state, "param_groups": adam.state_dict()["param_groups"]})
-    step = int(facts["step"])
-    lines = (work / "history.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:step]
-    (work / "history.jsonl").write_text("".join(lines), encoding="utf-8")
-    return step
+    return int(facts["step"])
 
 
 class _Clock:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from tokenizers.implementations import BertWordPieceTokenizer
+from tokenizers.processors import BertProcessing
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -104,7 +105,10 @@ def learn(texts: Iterable[str], *, vocabulary: int, slots: int) -> Words:
     wordpiece.train_from_iterator(
         texts, vocab_size=vocabulary, min_frequency=2, special_tokens=list(SPECIAL), show_progress=False
     )
-    return _with_slots(Tokenizer.from_str(wordpiece.to_str()), slots)
+    tokenizer = Tokenizer.from_str(wordpiece.to_str())
+    ends = {piece: tokenizer.token_to_id(piece) for piece in ("[SEP]", "[CLS]")}
+    tokenizer.post_processor = BertProcessing(*ends.items())
+    return _with_slots(tokenizer, slots)
 
 
 def named(source: str, *, slots: int) -> Words:

@@ -1,0 +1,56 @@
+"""What a single-stream model reads: words and patches side by side, with names instead of positions in a tuple."""
+
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Texts and pictures, row by row.
+
+    B rows, T text slots, P patches, D length of a patch vector.
+
+    words   (B, T) int64    word-piece ids
+    real    (B, T) bool     True where a piece stands, False where padding; a row of False is a missing text
+    patches (B, P, D) float patch vectors
+    shown   (B, P) bool     True where a patch stands; a row of False is a missing picture
+    places  (P, 5) float    x1, x2, y1, y2, area of each slot, in [0, 1]; or (B, P, 5) where they vary by row
+    levels  (P,) int64      the index of the level of each slot
+    """
+
+    words: Tensor
+    real: Tensor
+    patches: Tensor
+    shown: Tensor
+    places: Tensor
+    levels: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        return moved(self, device)
+
+
+def moved(row: T, device: torch.device) -> T:
+    """A dataclass of tensors (or of such dataclasses) on another device; itself where nothing has to move."""
+    if device.type == "cpu":
+        return row
+    return type(row)(
+        **{
+            f.name: value.to(device, non_blocking=True) if hasattr(value := getattr(row, f.name), "to") else value
+            for f in fields(row)  # type: ignore[arg-type]
+        }
+    )
+
+
+def trimmed(ids: Tensor, *, pad: int, patches: int, multiple: int = 8) -> Tensor:
+    """Cut off the text slots that no row uses (dynamic padding).
+
+    ids (B, T) int64 -> (B, T') int64   T' <= T, as short as leaves T' + `patches` a multiple of `multiple`
+    """
+    longest = int((ids != pad).sum(dim=1).max())
+    slots = -(-(longest + patches) // multiple) * multiple - patches
+    return ids[:, : max(1, slots)]

@@ -1,0 +1,215 @@
+"""The single-stream encoder of Kaleido-BERT (section 3.5): words and patches in one BERT, and its seven heads.
+
+The model receives what is hidden, and knows no task, no loss, no file and no epoch.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from fashionvl.batches import Batch
+from fashionvl.models.attention import attend, drop, drop_add
+from fashionvl.patches.pyramid import PYRAMID, span
+from fashionvl.puzzles import PERMUTATIONS
+
+EPSILON = 1e-12  # of the layer norms, as BERT's
+CLASSES = {"rotation": 4, "jigsaw": len(PERMUTATIONS), "camouflage": PYRAMID[2].patches}
+
+
+class WordEmbedding(nn.Module):
+    """LN(word + type + position), dropped; the type of a text is BERT's type 0."""
+
+    def __init__(self, vocabulary: int, width: int, positions: int, dropout: float):
+        super().__init__()
+        self.word = nn.Embedding(vocabulary, width, padding_idx=None)
+        self.position = nn.Embedding(positions, width)
+        self.kind = nn.Embedding(2, width)
+        self.norm = nn.LayerNorm(width, EPSILON)
+        self.dropout = dropout
+
+    def forward(self, words: Tensor) -> Tensor:
+        """words (B, T) int64 -> (B, T, C)"""
+        place = self.position.weight[: words.shape[1]] + self.kind.weight[0]
+        return drop(self.norm(self.word(words) + place), self.dropout, self.training)
+
+
+class PatchEmbedding(nn.Module):
+    """LN_l(dropout(f) W_l + level_l + place W), dropped: a projection and a norm a level, one matrix for places."""
+
+    def __init__(self, dim: int, width: int, dropout: float):
+        super().__init__()
+        self.project = nn.ModuleList(nn.Linear(dim, width, bias=False) for _ in PYRAMID)
+        self.norm = nn.ModuleList(nn.LayerNorm(width, EPSILON) for _ in PYRAMID)
+        self.level = nn.Embedding(len(PYRAMID), width)
+        self.place = nn.Linear(5, width, bias=False)
+        self.dropout = dropout
+
+    def forward(self, patches: Tensor, places: Tensor, levels: Tensor) -> Tensor:
+        """patches (B, 55, D), places (55, 5) or (B, 55, 5), levels (55,) -> (B, 55, C)"""
+        where = self.level(levels) + self.place(places)  # (55, C) or (B, 55, C)
+        patches = drop(patches, self.dropout, self.training)
+        grids = []
+        for number, level in enumerate(PYRAMID):
+            of_level = span(level.puzzle)
+            seen = self.project[number](patches[:, of_level]) + where[..., of_level, :]
+            grids.append(self.norm[number](seen))
+        return drop(torch.cat(grids, dim=1), self.dropout, self.training)
+
+
+class Layer(nn.Module):
+    """One post-norm transformer layer, as BERT's."""
+
+    def __init__(self, width: int, heads: int, inner: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm_attention = nn.LayerNorm(width, EPSILON)
+        self.up = nn.Linear(width, inner)
+        self.down = nn.Linear(inner, width)
+        self.norm = nn.LayerNorm(width, EPSILON)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor, shown: Tensor | None, wanted: Tensor | None = None) -> Tensor:
+        """Update all rows, or answer only at some of them.
+
+        x      (B, S, C)
+        shown  (B, S) bool      True where a token may be looked at; None where all may
+        wanted (B, K) int64     the positions that are asked for; None for all
+        -> (B, S, C) or (B, K, C)
+        """
+        q, k, v = self._split(x, wanted)
+        if wanted is not None:
+            x = x.gather(1, wanted[:, :, None].expand(-1, -1, x.shape[2]))
+        looked = attend(q, k, v, shown=shown, share=self.dropout, training=self.training)
+        looked = self.out(looked.transpose(1, 2).flatten(2))
+        x = self.norm_attention(drop_add(x, looked, self.dropout, self.training))
+        thought = self.down(F.gelu(self.up(x)))
+        return self.norm(drop_add(x, thought, self.dropout, self.training))
+
+    def _split(self, x: Tensor, wanted: Tensor | None) -> list[Tensor]:
+        """-> q (B, H, K or S, d), k and v (B, H, S, d)"""
+        width = x.shape[2]
+        if wanted is None:
+            parts = self.qkv(x).chunk(3, dim=2)
+        else:
+            asked = x.gather(1, wanted[:, :, None].expand(-1, -1, width))
+            weight, bias = self.qkv.weight, self.qkv.bias
+            q = F.linear(asked, weight[:width], bias[:width])
+            parts = (q, *F.linear(x, weight[width:], bias[width:]).chunk(2, dim=2))
+        return [part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts]
+
+
+class SingleStream(nn.Module):
+    """Words and patches in one encoder, with a head for every objective it was built for.
+
+    vocabulary  word pieces                  dim      length of a patch vector
+    objectives  names of the heads: mlm, itm, rotation, jigsaw, camouflage, grey, blank
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary: int,
+        dim: int,
+        width: int,
+        layers: int,
+        heads: int,
+        inner: int,
+        dropout: float,
+        objectives: list[str],
+        positions: int = 512,
+        checkpointing: bool = False,
+    ):
+        super().__init__()
+        self.words = WordEmbedding(vocabulary, width, positions, dropout)
+        self.patches = PatchEmbedding(dim, width, dropout)
+        self.layers = nn.ModuleList(Layer(width, heads, inner, dropout) for _ in range(layers))
+        self.pooler = nn.Linear(width, width)
+        self.heads = nn.ModuleDict({name: _head(name, width, dim, vocabulary) for name in objectives})
+        self.checkpointing = checkpointing
+        self.apply(_initialise)
+
+    def forward(self, batch: Batch, wanted: Tensor | None = None) -> Tensor:
+        """Read a batch.
+
+        wanted (B, K) int64   positions asked for, text slots first, patch p at T + p; None for all
+        -> (B, T + 55, C) or (B, K, C)   states
+        """
+        words = self.words(batch.words)
+        patches = self.patches(batch.patches.to(stream_dtype(words)), batch.places, batch.levels)
+        return self.read(words, patches, torch.cat([batch.real, batch.shown], dim=1), wanted)
+
+    def read(self, words: Tensor, patches: Tensor, shown: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """The encoder alone, for who has the embeddings already.
+
+        words (B, T, C), patches (B, P, C), shown (B, T + P) bool   True where a token may be looked at
+        -> (B, T + P, C) or (B, K, C)
+        """
+        x = torch.cat([words.to(stream_dtype(words)), patches.to(stream_dtype(words))], dim=1)
+        for layer in self.layers[:-1]:
+            x = checkpoint(layer, x, shown, use_reentrant=False) if self.checkpointing else layer(x, shown)
+        return self.layers[-1](x, shown, wanted)
+
+    def pooled(self, states: Tensor) -> Tensor:
+        """states (B, S, C), [CLS] first -> (B, C)"""
+        return torch.tanh(self.pooler(states[:, 0]))
+
+    def match(self, pooled: Tensor) -> Tensor:
+        """pooled (B, C) -> (B, 2)   scores of mismatch and match (ITM)"""
+        return self.heads["itm"](pooled)
+
+    def name_words(self, states: Tensor) -> Tensor:
+        """states (..., C) -> (..., V)   scores of every word piece (MLM); the decoder is the word table"""
+        head = self.heads["mlm"]
+        return F.linear(head.transform(states), self.words.word.weight, head.bias)
+
+    def solve(self, puzzle: str, states: Tensor) -> Tensor:
+        """The answer to one puzzle.
+
+        states (B, n, C)   the patches of its level (rotation, jigsaw, camouflage) or those changed (grey, blank)
+        -> (B, classes) scores, or (B, n, D) vectors for grey and blank
+        """
+        head = self.heads[puzzle]
+        return head(states.flatten(1)) if puzzle in CLASSES else head(states)
+
+
+def stream_dtype(x: Tensor) -> torch.dtype:
+    """What the encoder computes in: the dtype of autocast where it is on, else that of the weights."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+class WordHead(nn.Module):
+    """BERT's MLM head without its decoder, which is tied to the word table."""
+
+    def __init__(self, width: int, vocabulary: int):
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, EPSILON)
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+
+    def transform(self, states: Tensor) -> Tensor:
+        return self.norm(F.gelu(self.dense(states)))
+
+
+def _head(name: str, width: int, dim: int, vocabulary: int) -> nn.Module:
+    if name == "mlm":
+        return WordHead(width, vocabulary)
+    if name == "itm":
+        return nn.Linear(width, 2)
+    if name in CLASSES:
+        patches = next(level.patches for level in PYRAMID if level.puzzle == name)
+        return nn.Linear(patches * width, CLASSES[name])
+    if name in ("grey", "blank"):
+        return nn.Linear(width, dim, bias=False)
+    raise ValueError(f"no head is called {name!r}")
+
+
+def _initialise(module: nn.Module) -> None:
+    """Truncated normal of 0.02, zero biases, as BERT (section 6.1 of its table)."""
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

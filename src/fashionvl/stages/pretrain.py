@@ -1,0 +1,114 @@
+"""Stage `pretrain SYSTEM`: build/patches/<kind> + build/words -> build/runs/<system>."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fashionvl import checkpoint, config, training
+from fashionvl.catalogue import Catalogue
+from fashionvl.catalogue.problems import Problem
+from fashionvl.models.bert import start_from
+from fashionvl.models.single_stream import SingleStream
+from fashionvl.patches.store import Store
+from fashionvl.stages import machine, options, run
+from fashionvl.tasks import pretrain
+from fashionvl.tasks.pairs import Shop
+from fashionvl.words import Words
+
+
+def main(
+    system: str,
+    *,
+    params: Path = Path("params.yaml"),
+    data: Path = Path("data"),
+    build: Path = Path("build"),
+    work: Path = Path(".work"),
+    stop_after: int | None = None,
+) -> None:
+    """Train one system and put it on the shelf with its history.
+
+    stop_after  leave after this many steps, with a checkpoint from which the next call goes on
+    """
+    machine.keep_freed_memory()
+    settings = config.load(params)
+    row = config.row(settings.systems, system, "systems")
+    folder = _work_folder(system, settings, row, build, work)
+    print(f"run folder: {folder}", flush=True)
+    catalogue = Catalogue.load(build / "catalogue", data)
+    words, store = Words.load(build / "words"), Store.open(build / "patches" / row.patches)
+    if len(store) != len(catalogue.pictures):
+        raise Problem(f"build/patches/{row.patches} is of another catalogue; run `dvc repro patches@{row.patches}`")
+    weights = objectives_of(row, system)
+    sizes = sizes_of(row, words, store, list(weights))
+    torch.manual_seed(training.seed_of(settings.seed, 0))
+    model = SingleStream(**sizes, dropout=row.model.dropout, checkpointing=row.training.checkpointing)
+    if row.model.start:
+        start_from(model, row.model.start)
+    desk = pretrain.Desk(
+        words, words.encode(catalogue.texts(settings.text.fields)), store, list(weights), row.matched_only
+    )
+    shop = Shop.of(catalogue, "train")
+    accelerator = machine.accelerator()
+    training.train(
+        model,
+        draw=pretrain.drawing(
+            desk,
+            shop,
+            batch=row.training.batch,
+            same_kind=row.negatives["same_subcategory"],
+            chance=training.chance_of(settings.seed),
+        ),
+        losses=pretrain.losses_of,
+        weights=weights,
+        steps=training.steps_in(row.training, len(shop.products)),
+        recipe=row.training,
+        seed=settings.seed,
+        work=folder,
+        name=f"pretrain {system}",
+        accelerator=accelerator,
+        stop_after=stop_after,
+    )
+    if accelerator.is_main_process and stop_after is None:
+        card = {"stage": "pretrain", "item": system, "system": asdict(row), "model": sizes}
+        machine.shelve(build / "runs" / system, folder, model, card)
+
+
+def objectives_of(row: config.System, system: str) -> dict[str, float]:
+    """The losses that are on, with their weights; an unknown name is a ConfigError."""
+    unknown = sorted(set(row.objectives) - set(pretrain.OBJECTIVES))
+    if unknown:
+        raise config.ConfigError(
+            f"params.yaml: systems.{system}.objectives names {unknown[0]!r}; there are {list(pretrain.OBJECTIVES)}"
+        )
+    weights = {name: row.objectives[name] for name in pretrain.OBJECTIVES if row.objectives.get(name)}
+    if not weights:
+        raise config.ConfigError(f"params.yaml: systems.{system}.objectives switches every loss off")
+    return weights
+
+
+def sizes_of(row: config.System, words: Words, store: Store, objectives: list[str]) -> dict[str, Any]:
+    """What SingleStream is built from, apart from how it is trained."""
+    model = row.model
+    sizes = {"width": model.width, "layers": model.layers, "heads": model.heads, "inner": model.inner}
+    return {"vocabulary": words.vocabulary, "dim": store.dim, **sizes, "objectives": objectives}
+
+
+def _work_folder(system: str, settings: config.Params, row: config.System, build: Path, work: Path) -> Path:
+    inputs = [
+        build / "catalogue" / "products.parquet",
+        build / "catalogue" / "pictures.parquet",
+        build / "words" / "tokenizer.json",
+        build / "patches" / row.patches,
+    ]
+    mark = checkpoint.fingerprint(params=[settings.seed, asdict(settings.text), asdict(row)], inputs=inputs)
+    return checkpoint.work_folder(work, "pretrain", system, mark)
+
+
+if __name__ == "__main__":
+    parser = options(__doc__)
+    parser.add_argument("system", help="a row under `systems` in params.yaml")
+    parser.add_argument("--work", type=Path, default=Path(".work"), help="the folder of unfinished trainings")
+    parser.add_argument("--stop-after", type=int, default=None, help="leave after this many steps, to go on later")
+    run(lambda: main(**vars(parser.parse_args())))

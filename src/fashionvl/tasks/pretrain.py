@@ -1,0 +1,228 @@
+"""Pre-training of Kaleido-BERT (section 3.6): spoil, read, answer. Seven losses, each one row of a table."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Generator, Tensor
+
+from fashionvl import losses, masking, puzzles
+from fashionvl.batches import Batch, moved, trimmed
+from fashionvl.models.single_stream import CLASSES, SingleStream
+from fashionvl.patches.pyramid import PATCHES, levels, places, span
+from fashionvl.patches.store import Store
+from fashionvl.tasks.pairs import Pairs, Shop, by_length, draw_epoch
+from fashionvl.words import Texts, Words
+
+OBJECTIVES = ("mlm", "itm", "rotation", "jigsaw", "camouflage", "grey", "blank")
+
+Chance = Callable[..., Generator]  # numbers -> a generator that depends on nothing else
+
+
+@dataclass(frozen=True)
+class Desk:
+    """All that questions are made from.
+
+    texts       of every product of the catalogue
+    store       vectors of every picture
+    objectives  which puzzles are played
+    matched_only  objectives that count on matched pairs only (specification D9)
+    """
+
+    words: Words
+    texts: Texts
+    store: Store
+    objectives: Sequence[str]
+    matched_only: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One spoiled batch, the positions that are asked for, and the answers; None where an objective is off.
+
+    wanted     (B, K) int64   [CLS], the hidden words, then the patches of every puzzle that is played
+    itm        (B,) int64     1 = match, 0 = mismatch
+    mlm        (B, 10) int64  the hidden pieces, IGNORE where fewer
+    rotation, jigsaw, camouflage   (B,) int64   classes, IGNORE where not counted
+    grey, blank                    (B, 2, D), (B, 3, D)   the clean vectors
+    drawn      (2, B) bool    True where grey, blank count
+    counts     how many items each loss is summed over
+    """
+
+    batch: Batch
+    wanted: Tensor
+    itm: Tensor
+    mlm: Tensor | None
+    rotation: Tensor | None
+    jigsaw: Tensor | None
+    camouflage: Tensor | None
+    grey: Tensor | None
+    blank: Tensor | None
+    drawn: Tensor
+    counts: dict[str, float]
+
+    def to(self, device: torch.device) -> "Question":
+        return moved(self, device)
+
+
+def drawing(
+    desk: Desk, shop: Shop, *, batch: int, same_kind: float, chance: Chance
+) -> Callable[[int, int, int], Question]:
+    """-> draw(step, part, parts): the question of one part of the global batch of a step; a pure function."""
+    lengths = (desk.texts.ids != desk.words.pad).sum(dim=1)
+    batch = min(batch, len(shop.products))
+    in_epoch = len(shop.products) // batch
+
+    @lru_cache(maxsize=2)
+    def epoch(number: int) -> Pairs:
+        generator = chance(0, number)
+        pairs = draw_epoch(shop, same_kind=same_kind, mismatched=0.5, generator=generator)
+        return by_length(pairs, lengths, batch=batch, generator=generator)
+
+    def draw(step: int, part: int, parts: int) -> Question:
+        at = step % in_epoch * batch
+        pairs = epoch(step // in_epoch)[slice(at, at + batch)]
+        mine = slice(part * batch // parts, (part + 1) * batch // parts)
+        return ask(desk, pairs, rows=mine, generator=chance(1, step))
+
+    return draw
+
+
+def ask(desk: Desk, pairs: Pairs, *, rows: slice = slice(None), generator: Generator) -> Question:
+    """Spoil the words and patches of some pairs.
+
+    rows  the part that is returned; what is hidden is drawn for all, so that parts together are the whole
+    """
+    ids, whole = desk.texts.ids[pairs.text], desk.texts.whole[pairs.text]
+    words = desk.words
+    special = torch.tensor(words.special())
+    seen, slots, mlm = masking.hide_words(
+        ids, whole, mask_id=words.mask, vocabulary=words.vocabulary, special=special, generator=generator
+    )
+    if "mlm" not in desk.objectives:
+        seen = ids
+    spoiled, answers, places_asked = _play(desk, pairs, rows, generator)
+    pairs, seen, slots, mlm = pairs[rows], seen[rows], slots[rows], mlm[rows]
+    seen = trimmed(seen, pad=words.pad, patches=PATCHES)
+    real = seen != words.pad
+    wanted = [torch.zeros(len(seen), 1, dtype=torch.int64)]
+    wanted += [slots] if "mlm" in desk.objectives else []
+    wanted += [seen.shape[1] + place for place in places_asked]
+    shown = torch.ones(len(seen), PATCHES, dtype=torch.bool)
+    answers["mlm"] = mlm if "mlm" in desk.objectives else None
+    return _counted(
+        desk, pairs.matched, Batch(seen, real, spoiled, shown, places(), levels()), torch.cat(wanted, 1), answers
+    )
+
+
+def _play(desk: Desk, pairs: Pairs, rows: slice, generator: Generator) -> tuple[Tensor, dict, list[Tensor]]:
+    """Play every puzzle that is on -> the patches (B, 55, D), the answers by name, the patch positions asked for."""
+    everyone, mine = len(pairs), pairs[rows]
+    vectors = desk.store.vectors(mine.picture)
+    patches = puzzles.clean(vectors)
+    answers: dict[str, Tensor | None] = dict.fromkeys(OBJECTIVES)
+    asked = []
+    slots = {
+        name: masking.hide_patches(everyone, span(name).stop - span(name).start, count, generator=generator)[rows]
+        for name, count in puzzles.QUOTA.items()
+    }
+    lent = torch.randint(CLASSES["camouflage"], (everyone,), generator=generator)[rows]
+    turn = torch.randint(CLASSES["rotation"], (everyone,), generator=generator)[rows]
+    order = torch.randint(CLASSES["jigsaw"], (everyone,), generator=generator)[rows]
+    for name in desk.objectives:
+        if name == "rotation":
+            answers[name] = puzzles.rotate(patches, vectors, turn)
+        elif name == "jigsaw":
+            answers[name] = puzzles.shuffle(patches, order)
+        elif name == "camouflage":
+            strangers = desk.store.at(mine.stranger, span(name).start + lent)
+            answers[name] = puzzles.camouflage(patches, strangers, slots[name])
+        elif name == "grey":
+            answers[name] = puzzles.turn_grey(patches, vectors, slots[name])
+        elif name == "blank":
+            answers[name] = puzzles.blank(patches, slots[name])
+    for name in OBJECTIVES[2:]:
+        if name in desk.objectives:
+            everything = torch.arange(span(name).start, span(name).stop).expand(len(mine), -1)
+            asked.append(everything if name in CLASSES else span(name).start + slots[name])
+    return patches, answers, asked
+
+
+def _counted(desk: Desk, matched: Tensor, batch: Batch, wanted: Tensor, answers: dict) -> Question:
+    """Leave out what does not count on mismatched pairs, and count the rest."""
+    rows = len(matched)
+    counts: dict[str, float] = {}
+    drawn = torch.ones(2, rows, dtype=torch.bool)
+    for name in desk.objectives:
+        if name == "itm":
+            counts[name] = rows
+            continue
+        counts_here = matched if name in desk.matched_only else torch.ones(rows, dtype=torch.bool)
+        answer = answers[name]
+        if name in ("grey", "blank"):
+            drawn[("grey", "blank").index(name)] = counts_here
+            counts[name] = float(counts_here.sum()) * answer.shape[1]
+        else:
+            answer = torch.where(counts_here if answer.ndim == 1 else counts_here[:, None], answer, masking.IGNORE)
+            answers[name] = answer
+            counts[name] = float((answer != masking.IGNORE).sum())
+    return Question(batch=batch, wanted=wanted, itm=matched.long(), drawn=drawn, counts=counts, **_but(answers, "itm"))
+
+
+def _but(table: dict, name: str) -> dict:
+    return {key: value for key, value in table.items() if key != name}
+
+
+def answers_of(model: SingleStream, question: Question) -> dict[str, Tensor]:
+    """Everything the model says to a question, by objective: scores of classes, or vectors for grey and blank."""
+    states = model(question.batch, question.wanted)
+    said = {}
+    if "itm" in question.counts:
+        said["itm"] = model.match(model.pooled(states))
+    at = 1
+    if question.mlm is not None:
+        said["mlm"] = model.name_words(states[:, at : at + question.mlm.shape[1]])
+        at += question.mlm.shape[1]
+    for name in OBJECTIVES[2:]:
+        answer = getattr(question, name)
+        if answer is not None:
+            count = span(name).stop - span(name).start if name in CLASSES else answer.shape[1]
+            said[name] = model.solve(name, states[:, at : at + count])
+            at += count
+    return said
+
+
+def losses_of(model: SingleStream, question: Question) -> dict[str, Tensor]:
+    """Every loss of one question, summed, by name (Eq. 8 without its sum)."""
+    return _judge(answers_of(model, question), question)
+
+
+def _judge(said: dict[str, Tensor], question: Question) -> dict[str, Tensor]:
+    sums = {}
+    for name, scores in said.items():
+        answer = getattr(question, name)
+        if name in ("grey", "blank"):
+            sums[name] = losses.drawn(scores, answer, question.drawn[("grey", "blank").index(name)])
+        else:
+            sums[name] = losses.named(scores, answer)
+    return sums
+
+
+@torch.inference_mode()
+def examine(model: SingleStream, desk: Desk, pairs: Pairs, *, batch: int, chance: Chance) -> dict[str, float]:
+    """Mean losses, and accuracies of what has classes, over all pairs, e.g. {"itm": 0.4, "itm_accuracy": 0.81}."""
+    sums: dict[str, float] = {}
+    counts: dict[str, float] = {}
+    device = next(model.parameters()).device
+    for number, start in enumerate(range(0, len(pairs), batch)):
+        question = ask(desk, pairs[slice(start, start + batch)], generator=chance(2, number)).to(device)
+        said = answers_of(model, question)
+        for name, value in _judge(said, question).items():
+            sums[name] = sums.get(name, 0.0) + value.item()
+            counts[name] = counts.get(name, 0.0) + question.counts[name]
+            if name not in ("grey", "blank"):
+                right = (said[name].argmax(dim=-1) == getattr(question, name)).sum().item()
+                sums[f"{name}_accuracy"] = sums.get(f"{name}_accuracy", 0.0) + right
+                counts[f"{name}_accuracy"] = counts[name]
+    return {name: sums[name] / max(1.0, counts[name]) for name in sums}
