@@ -66,9 +66,9 @@ def from_mask(picture: Image.Image, mask: Bools, *, margin: float) -> Foreground
 
     mask (h, w) bool   True on the object; of any size, it is laid over the picture
     """
-    small = border_distance(picture)
-    scaled = Image.fromarray(mask).resize((small.shape[1], small.shape[0]), Image.Resampling.NEAREST)
-    return lock(picture, mask, np.asarray(small), margin=margin, inside=np.asarray(scaled))
+    distance = border_distance(picture)
+    inside = Image.fromarray(mask).resize((distance.shape[1], distance.shape[0]), Image.Resampling.NEAREST)
+    return lock(picture, mask, distance, margin=margin, inside=np.asarray(inside))
 
 
 def border_distance(picture: Image.Image) -> NDArray[np.float32]:
@@ -132,7 +132,8 @@ def lock(
     y1, y2 = max(0, round(top * down - higher)), min(picture.height, round(bottom * down + higher))
     if min(x2 - x1, y2 - y1) < PYRAMID[-1].side:
         return whole(picture, mask_share=share, fallback=True)
-    contrast = float(distance[mask if inside is None else inside].mean())
+    shown = distance[mask if inside is None else inside]
+    contrast = float(shown.mean()) if shown.size else None
     box_share = (x2 - x1) * (y2 - y1) / (picture.width * picture.height)
     return Foreground(x1, y1, x2, y2, share, box_share, contrast, fallback=False)
 
