@@ -81,9 +81,31 @@ class Catalogue:
         """-> (n,) int64   the indices of the pictures whose product is in one split."""
         return np.flatnonzero((self.products["split"] == split).to_numpy()[self.pictures["product"].to_numpy()])
 
+    def groups(self) -> np.ndarray:
+        """-> (N,) int64   a number for the group of every product."""
+        return _codes(self.products["group_id"].to_numpy())
+
+    def kinds(self) -> np.ndarray:
+        """-> (N,) int64   a number for the sub-category of every product, or its category where it has none."""
+        return _codes(
+            np.where(self.products["sub_category"] != "", self.products["sub_category"], self.products["category"])
+        )
+
+    def first_pictures(self) -> np.ndarray:
+        """-> (N,) int64   the index of the first picture of every product; its other views follow."""
+        return np.searchsorted(self.pictures["product"].to_numpy(), np.arange(len(self.products)))
+
+    def view_counts(self) -> np.ndarray:
+        """-> (N,) int64   how many pictures every product has."""
+        return np.bincount(self.pictures["product"].to_numpy(), minlength=len(self.products))
+
     @classmethod
     def load(cls, folder: Path, root: Path) -> "Catalogue":
-        """Read `products.parquet` and `pictures.parquet` of the stage `catalogue`; a Problem when they are not there."""
+        """Read `products.parquet` and `pictures.parquet` of the stage `catalogue`; a Problem if they are not there."""
         if not (folder / "pictures.parquet").exists():
             raise Problem(f"{folder} holds no checked catalogue; run the stage `catalogue` (`dvc repro catalogue`)")
         return cls(pd.read_parquet(folder / "products.parquet"), pd.read_parquet(folder / "pictures.parquet"), root)
+
+
+def _codes(values: np.ndarray) -> np.ndarray:
+    return np.unique(values.astype(str), return_inverse=True)[1].astype(np.int64)

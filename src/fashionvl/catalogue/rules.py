@@ -82,7 +82,8 @@ def clean_row(raw: RawRow) -> CleanRow | Rejection:
         if name not in ("attributes", "image_path"):
             cells[name], rules = tidy(raw.cells[name])
             repairs.update(rules)
-    cells["image_path"] = raw.cells["image_path"].strip()
+    cells["image_path"], rules = read_bytes(raw.cells["image_path"].strip())
+    repairs.update(rules)
     cells["attributes"], rules = read_attributes(raw.cells["attributes"], raw.attributes)
     repairs.update(rules)
 
@@ -111,16 +112,22 @@ def tidy(text: str) -> tuple[str, list[str]]:
     """One line of clean text, and the names of the rules that changed it."""
     if not _UNTIDY.search(text):
         return text, []
-    rules = []
-    if _ESCAPED.search(text):
-        text = _ESCAPED.sub(lambda found: _windows(ord(found.group()) - 0xDC00), text)
-        rules.append("byte that is not UTF-8 read as cp1252")
+    text, rules = read_bytes(text)
     for name, change in _TEXT_RULES:
         changed = change(text)
         if changed != text:
             rules.append(name)
             text = changed
     return text, rules
+
+
+def read_bytes(text: str) -> tuple[str, list[str]]:
+    """The text with the bytes that were not UTF-8 read as cp1252, and the rule if it applied."""
+    if not _ESCAPED.search(text):
+        return text, []
+    return _ESCAPED.sub(lambda found: _windows(ord(found.group()) - 0xDC00), text), [
+        "byte that is not UTF-8 read as cp1252"
+    ]
 
 
 def _windows(byte: int) -> str:

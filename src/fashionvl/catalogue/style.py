@@ -21,16 +21,19 @@ th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px so
 th { color: var(--quiet); font-weight: 500 }
 .number { text-align: right; font-variant-numeric: tabular-nums }
 th:not(:first-child):has(+ th), th:last-child { white-space: nowrap }
-.bar { display: grid; grid-template-columns: minmax(7rem, 30%) 1fr 4rem; gap: .6rem; align-items: center; margin: .15rem 0 }
+.bar { display: grid; grid-template-columns: minmax(7rem, 30%) 1fr 4rem; gap: .6rem;
+  align-items: center; margin: .15rem 0 }
 .bar span { overflow-wrap: anywhere; line-height: 1.25 }
 .bar u { display: flex; height: .8rem; text-decoration: none }
 .bar em { font-style: normal; text-align: right; color: var(--quiet); font-variant-numeric: tabular-nums }
 .p0 { background: var(--p0) } .p1 { background: var(--p1) } .p2 { background: var(--p2) }
-.legend { color: var(--quiet) } .legend i { display: inline-block; width: .8rem; height: .8rem; margin: 0 .3rem 0 .8rem }
+.legend { color: var(--quiet) }
+.legend i { display: inline-block; width: .8rem; height: .8rem; margin: 0 .3rem 0 .8rem }
 .legend i:first-child { margin-left: 0 }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: .8rem }
 .grid:has(.pair) { grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)) }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .4rem; border: 1px solid var(--line); border-radius: 6px; padding: .4rem }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .4rem; border: 1px solid var(--line);
+  border-radius: 6px; padding: .4rem }
 figure { margin: 0; font-size: .8rem; line-height: 1.35; color: var(--quiet); overflow-wrap: anywhere }
 figure img { display: block; height: 112px; max-width: 100%; object-fit: contain; margin-bottom: .3rem }
 figure b { color: var(--ink); font-weight: 500 }
