@@ -1,6 +1,8 @@
 """The environment that everything of the edge shares: nothing is sent to anyone, nothing waits for long."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,7 +23,8 @@ DEFAULTS = {
     # The first start of Prefect's own server makes its database, which takes long on two busy cores.
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
-    "PREFECT_LOGGING_LEVEL": "WARNING",
+    # Prefect keeps the lines of every task; on the screen they are ours.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
 }
 
 
@@ -29,6 +32,7 @@ def apply() -> None:
     """Set what the user has not set; Prefect's history lives in the checkout's work folder."""
     for name, value in {**DEFAULTS, "PREFECT_HOME": str(work() / "prefect")}.items():
         os.environ.setdefault(name, value)
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
 
 
 def project() -> Path:
@@ -39,3 +43,9 @@ def project() -> Path:
 def work() -> Path:
     """The folder of locks, of Prefect's history and of what MLflow has not yet been told."""
     return project() / ".work"
+
+
+def dvc(*arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run one DVC command to its end; what it says is in the answer, stdout and stderr apart."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

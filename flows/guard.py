@@ -47,3 +47,8 @@ def _taken(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+if __name__ == "__main__":  # python -m flows.guard COMMAND...: run a command that ends with its parent
+    end_with_parent()
+    os.execvp(sys.argv[1], sys.argv[1:])

@@ -27,9 +27,9 @@ OUTPUTS = {
     "pretrain": "build/runs/{item}",
     "contrast": "build/runs/{item}",
     "evaluate": "build/evaluation/{item}",
-    "compare": "build/comparison",
+    "compare": "build/metrics",
 }
-KEPT = ("card.json", "curves.csv", "report.html", "history.jsonl")
+KEPT = ("card.json", "curves.csv", "report.html", "compare.json", "history.jsonl")
 
 
 def folder() -> Path:
