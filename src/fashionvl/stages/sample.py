@@ -22,7 +22,8 @@ from fashionvl.catalogue.problems import Problem
 from fashionvl.catalogue.sample import Item, items, pictures_of
 
 COLUMNS = (
-    "product_id", "image_path", "title", "description", "category", "sub_category", "attributes", "split", "group_id", "view",
+    "product_id", "image_path", "title", "description", "category", "sub_category",
+    "attributes", "split", "group_id", "view",
 )  # fmt: skip
 PARTS = ("product_id", "view", "word", "x0", "y0", "x1", "y1")
 _CHUNK = 25  # products a task
@@ -91,7 +92,8 @@ def _write(task: tuple[str, int, int, int]) -> tuple[str, str, int, int]:
 def _row(item: Item, view: str) -> tuple[object, ...]:
     attributes = json.dumps(item.attributes, ensure_ascii=False, sort_keys=True)
     return (
-        item.id, item.path(view), item.title, item.description, item.category, item.sub_category, attributes, item.split, item.group, view,
+        item.id, item.path(view), item.title, item.description, item.category, item.sub_category,
+        attributes, item.split, item.group, view,
     )  # fmt: skip
 
 

@@ -11,12 +11,22 @@ from fashionvl.catalogue.sample.scene import RGB, Part
 
 @dataclass(frozen=True)
 class Colours:
-    """What an article is painted with: its cloth, what is printed on it, what is sewn on it, its metal."""
+    """What an article is painted with.
+
+    main, accent  of the cloth and its pattern
+    trim          of what is sewn on in another colour
+    mark          of what is printed on it: it can be told from the cloth, pattern and all
+    metal         of zips and buckles
+    """
 
     main: RGB
     accent: RGB
     trim: RGB
+    mark: RGB
     metal: RGB
+
+
+Draw = Callable[["Article", Colours, bool], tuple[Part, ...]]  # True: seen from behind
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,7 @@ class Kind:
     category: str
     name: str
     nouns: tuple[str, ...]
-    draw: Callable[["Article", Colours, bool], tuple[Part, ...]]
+    draw: Draw
     options: Mapping[str, tuple[str, ...]]
     materials: tuple[str, ...]
     patterns: tuple[str, ...]
@@ -47,7 +57,6 @@ class Article:
     """One design, of which each colour is a product.
 
     look   feature -> choice, e.g. {"sleeve": "long"}; features without a say are left out
-    print  what is printed in how coarse a size, shared by the colour variants
     """
 
     seed: int
@@ -91,16 +100,33 @@ def article_of(seed: int, number: int, kinds: Sequence[Kind]) -> Article:
     kind = kinds[deck[number % len(kinds)]]
     random = draw_of(seed, "article", number)
     look = {feature: random.choice(choices) for feature, choices in kind.options.items()}
+    pattern = random.choice(kind.patterns)
     return Article(
         seed=seed,
         number=number,
         kind=kind,
-        look={feature: choice for feature, choice in look.items() if choice != "none"},
-        pattern=random.choice(kind.patterns),
+        look=_possible({feature: choice for feature, choice in look.items() if choice != "none"}, pattern),
+        pattern=pattern,
         material=random.choice(kind.materials),
         gender=random.choice(kind.genders),
         season=random.choice(kind.seasons),
     )
+
+
+def _possible(look: dict[str, str], pattern: str) -> dict[str, str]:
+    """The look less what its other features leave no room for."""
+    gone: set[str] = set()
+    if pattern not in ("solid", "melange"):
+        gone |= {"print", "motif", "ends"}  # nobody would see them
+    if "print" in look and "print" not in gone:
+        gone.add("pocket")
+    if "sleeve" not in look:
+        gone |= {"cuff", "sleeve_shape"}
+    if look.get("leg") in ("short", "knee"):
+        gone.add("knee")
+    if look.get("collar") in ("roll", "stand", "peter pan") or ("strap" in look and "shape" in look):
+        gone |= {"neckline", "neck_edge"}
+    return {feature: choice for feature, choice in look.items() if feature not in gone}
 
 
 def dye_of(article: Article, variant: int) -> Dye:
@@ -108,9 +134,12 @@ def dye_of(article: Article, variant: int) -> Dye:
     random = draw_of(article.seed, "dye", article.number)
     colour = random.sample(sorted(COLOURS), 4)[variant]
     random = draw_of(article.seed, "dye", article.number, variant)
-    dark = sum(COLOURS[colour]) < 300
-    trim = random.choice(("white", "beige", "grey", "yellow") if dark else ("black", "brown", "navy", "burgundy"))
-    return Dye(colour, random.choice(ACCENTS[colour]), trim, random.choice(("silver", "gold")))
+    accent = random.choice(ACCENTS[colour])
+    trims = (
+        ("white", "beige", "grey", "yellow") if sum(COLOURS[colour]) < 335 else ("black", "brown", "navy", "burgundy")
+    )
+    trim = random.choice([name for name in trims if name not in (colour, accent)])
+    return Dye(colour, accent, trim, random.choice(("silver", "gold")))
 
 
 def mix(article: Article, dye: Dye, variant: int) -> Colours:
@@ -122,4 +151,5 @@ def mix(article: Article, dye: Dye, variant: int) -> Colours:
         return red, green, blue
 
     metal = (206, 208, 212) if dye.metal == "silver" else (222, 182, 84)
-    return Colours(near(dye.colour), near(dye.accent), near(dye.trim), metal)
+    mark = dye.accent if article.pattern in ("solid", "melange") else dye.trim
+    return Colours(near(dye.colour), near(dye.accent), near(dye.trim), near(mark), metal)

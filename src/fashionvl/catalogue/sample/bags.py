@@ -1,5 +1,7 @@
 """Bags."""
 
+from itertools import pairwise
+
 from fashionvl.catalogue.sample.article import Article, Colours
 from fashionvl.catalogue.sample.cloth import star
 from fashionvl.catalogue.sample.scene import Part
@@ -23,14 +25,14 @@ def tote_bag(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]
     if article.has("pocket") == "front" and not back:
         on.append(Part("pocket", (rounded(MIDDLE - 130, top + 210, MIDDLE + 130, top + 430, 30),), shade=86))
     if article.has("print") == "star" and not back:
-        on.append(Part("star", (star(MIDDLE, top + 320, 130),), paint=colours.accent, rim=False))
+        on.append(Part("star", (star(MIDDLE, top + 320, 130),), paint=colours.mark, rim=False))
     if article.has("print") == "circle" and not back:
-        on.append(Part("circle", (oval(MIDDLE, top + 320, 110, 110),), paint=colours.accent, rim=False))
+        on.append(Part("circle", (oval(MIDDLE, top + 320, 110, 110),), paint=colours.mark, rim=False))
     if article.has("print") == "letter" and not back:
         strokes = stroke(((520, top + 430), (600, top + 210), (680, top + 430)), 40) + stroke(
             ((550, top + 360), (650, top + 360)), 34
         )
-        on.append(Part("letter", strokes, paint=colours.accent, rim=False))
+        on.append(Part("letter", strokes, paint=colours.mark, rim=False))
     body: Polygon = (
         (MIDDLE - half - lean, top),
         (MIDDLE + half + lean, top),
@@ -98,7 +100,7 @@ def backpack(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]
             on.append(Part("zip", stroke(line, 18), paint=colours.metal))
         if article.has("pocket") == "front":
             y = bottom - 380
-            paint = colours.accent if article.has("pocket_colour") == "contrast" else None
+            paint = colours.mark if article.has("pocket_colour") == "contrast" else None
             seam = Part(
                 "", stroke(((MIDDLE - half + 90, y + 66), (MIDDLE + half - 90, y + 66)), 14), paint=colours.metal
             )
@@ -128,9 +130,7 @@ def shoulder_bag(article: Article, colours: Colours, back: bool) -> tuple[Part, 
     )
     if article.has("strap") == "chain":
         beads = tuple(
-            oval(x, y, 15, 15)
-            for a, b in zip(line, line[1:], strict=False)
-            for x, y in (a, ((a[0] + b[0]) // 2, (a[1] + b[1]) // 2))
+            oval(x, y, 15, 15) for a, b in pairwise(line) for x, y in (a, ((a[0] + b[0]) // 2, (a[1] + b[1]) // 2))
         )
         strap = Part("chain", beads, paint=colours.metal)
     else:
@@ -170,7 +170,7 @@ def shoulder_bag(article: Article, colours: Colours, back: bool) -> tuple[Part, 
                     box(x - 5, top + 70, x + 5, top + 150),
                     ((x - 18, top + 140), (x + 18, top + 140), (x + 34, top + 330), (x - 34, top + 330)),
                 ),
-                paint=colours.accent,
+                paint=colours.mark,
                 folds=tuple(box(x + d, top + 180, x + d + 5, top + 340) for d in (-18, -3, 12)),
             )
         )

@@ -58,16 +58,14 @@ FACTS: dict[str, Fact] = {
     "pocket.patch": _withs("two patch pockets", "roomy front pockets"),
     "pocket.flap": _withs("flap pockets", "two pockets with flaps"),
     "pocket.side": _withs("slanted side pockets", "side pockets"),
-    "pocket.side and back": _withs("side pockets and back pockets", "pockets at the front and back"),
+    "pocket.side and back": _withs("slanted pockets", "two side pockets"),
     "pocket.cargo": _withs("cargo pockets on the legs", "large leg pockets with flaps"),
     "pocket.front": _withs("a front pocket", "a pocket on the front"),
-    "pocket_colour.contrast": Fact(),
     "collar.polo": _withs("a turn-down collar", "a classic polo collar"),
     "collar.shirt": _withs("a turn-down collar", "a pointed collar"),
     "collar.stand": _withs("a stand-up collar", "a high collar"),
     "collar.peter pan": _withs("a rounded collar", "a Peter Pan collar"),
     "collar.roll": _withs("a roll neck collar", "a high roll collar"),
-    "collar_edge.contrast": Fact(),
     "lapel.lapel": _withs("notched lapels", "pointed lapels", "classic lapels"),
     "closure.buttons": Fact((), ("buttons down the front", "a row of buttons"), ("{It} button{s} at the front.",)),
     "closure.short buttons": _withs("three buttons at the neck", "a short button placket"),
@@ -106,15 +104,12 @@ FACTS: dict[str, Fact] = {
     "strap.thin": _withs("thin straps", "narrow shoulder straps"),
     "strap.wide": _withs("wide straps", "broad shoulder straps"),
     "frill.frill": _withs("a frill at the neckline", "a frilled neckline"),
-    "back.open": _withs("a low back", "a low-cut back"),
     "edge.contrast": _withs("a contrasting edge at the neckline"),
     "umbrella.edge.contrast": _withs("a contrasting edge", "an edge in another colour"),
     "leg.full": Fact(("full-length",), ("long legs",)),
     "leg.cropped": Fact(("cropped",), ("cropped legs",)),
     "leg.short": Fact(("short",), ("short legs",)),
     "leg.knee": Fact(("knee-length",), ("legs to the knee",)),
-    "jumpsuit.leg.full": _withs("long legs"),
-    "jumpsuit.leg.short": _withs("short legs"),
     "leg_shape.skinny": Fact(("skinny",), ("skinny legs", "narrow legs")),
     "leg_shape.straight": Fact(("straight-leg",), ("straight legs",)),
     "leg_shape.wide": Fact(("wide-leg",), ("wide legs",)),
@@ -124,7 +119,7 @@ FACTS: dict[str, Fact] = {
     "waist.drawstring": _withs("a drawstring at the waist", "an elasticated waistband and a drawstring"),
     "waist.elasticated": Fact((), ("an elasticated waistband", "elastication at the waistband")),
     "waist.contrast": _withs("a contrasting waistband", "a waistband in another colour"),
-    "waist.belt": Fact(("belted",), ("a belt with a metal buckle", "a matching belt")),
+    "waist.belt": Fact(("belted",), ("a belt with a metal buckle", "a contrasting belt")),
     "crease.crease": _withs("pressed creases"),
     "trousers.hem.turn-up": _withs("turn-ups", "turn-ups at the hem"),
     "dungarees.hem.turn-up": _withs("turn-ups", "deep turn-ups"),
@@ -190,7 +185,6 @@ FACTS: dict[str, Fact] = {
     "shoulder_bag.strap.chain": _withs("a chain", "a long metal chain"),
     "tassel.tassel": _withs("a tassel", "a hanging tassel"),
     "peak.contrast": _withs("a contrasting peak", "a peak in another colour"),
-    "cap.strap.strap": _withs("a strap at the back", "an adjustable strap at the back"),
     "beanie.cuff.plain": _withs("a ribbed turn-up cuff", "a wide cuff"),
     "beanie.cuff.contrast": _withs("a contrasting cuff", "a cuff in another colour"),
     "pompom.plain": _withs("a pompom", "a fluffy pompom"),
@@ -251,24 +245,27 @@ PATTERN_SAID: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # before t
     "melange": (("marl", "melange"), ("a speckled finish", "a marled finish")),
 }  # fmt: skip
 
-# The words of texts that point at a part or a pattern. Words of the noun point at the whole garment.
-POINTERS: dict[str, tuple[str, ...]] = {
-    "sleeve": ("sleeve", "sleeves", "sleeved"), "cuff": ("cuff", "cuffs"), "neckline": ("neckline", "neck"),
-    "collar": ("collar",), "lapel": ("lapel", "lapels"), "buttons": ("buttons", "button", "buttoned"), "button": ("button", "buttons"),
-    "placket": ("placket",), "zip": ("zip",), "pocket": ("pocket", "pockets"), "flap": ("flap", "flaps"), "hood": ("hood", "hooded"),
-    "drawstring": ("drawstring",), "hem": ("hem", "hems"), "frill": ("frill", "frilled"), "belt": ("belt", "belted"),
-    "buckle": ("buckle", "buckled"), "bow": ("bow",), "waistband": ("waistband", "waist"), "loops": ("loops",), "strap": ("strap", "straps"),
-    "star": ("star",), "circle": ("circle",), "heart": ("heart",), "lightning": ("lightning", "bolt"), "letter": ("letter",),
-    "patch": ("patch", "patches"), "yoke": ("yoke",), "leg": ("leg", "legs"), "turn-up": ("turn-up", "turn-ups"), "rip": ("rips", "ripped"),
-    "panel": ("panel", "panels"), "pleats": ("pleats", "pleated"), "slit": ("slit",), "bib": ("bib",), "fly": ("fly",),
-    "laces": ("laces", "lacing", "lace-up"), "sole": ("sole", "soles"), "heel": ("heel", "heels", "heeled"), "toe": ("toe", "toes"),
-    "shaft": ("shaft",), "flower": ("flower",), "handle": ("handle", "handles"), "base": ("base",), "chain": ("chain",),
-    "clasp": ("clasp",), "tassel": ("tassel",), "peak": ("peak",), "pompom": ("pompom",), "brim": ("brim", "brimmed"), "crown": ("crown",),
-    "ribbon": ("ribbon",), "fringe": ("fringe", "fringed"), "ends": ("ends",), "stripes": ("stripes",), "tip": ("tip",), "pin": ("pin",),
-    "knot": ("knot",), "wing": ("wings",), "band": ("band",), "fingers": ("fingers",), "thumb": ("thumb",), "end": ("end",), "holes": ("holes",),
-    "lens": ("lens", "lenses"), "frame": ("frame",), "bridge": ("bridge",), "arm": ("arms",), "canopy": ("canopy",), "edge": ("edge",),
-    "striped": ("striped", "stripes"), "pinstriped": ("pinstriped", "stripes"), "checked": ("checked", "gingham", "check"),
-    "dotted": ("dotted", "spotted", "polka-dot", "dots", "dot", "spot"), "floral": ("floral", "flower-print", "flowers"), "zigzag": ("zigzag",),
-    "argyle": ("argyle", "diamond-patterned", "diamonds"), "starry": ("starry", "star-print", "stars", "star"),
-    "leopard": ("leopard", "leopard-print"), "melange": ("marl", "melange", "speckled", "marled"),
-}  # fmt: skip
+
+def _table(text: str) -> dict[str, tuple[str, ...]]:
+    rows = (row.split(":") for row in " ".join(text.split()).split(";"))
+    return {name.strip(): tuple(word.strip() for word in words.split(",")) for name, words in rows}
+
+
+# part or pattern: the words of texts that point at it. Words of the noun point at the whole garment.
+POINTERS = _table("""
+    sleeve: sleeve, sleeves, sleeved; cuff: cuff, cuffs; neckline: neckline, neck; collar: collar; lapel: lapel,
+    lapels; buttons: buttons, button, buttoned; button: button, buttons; placket: placket; zip: zip; pocket: pocket,
+    pockets; flap: flap, flaps; hood: hood, hooded; drawstring: drawstring; hem: hem, hems; frill: frill, frilled;
+    belt: belt, belted; buckle: buckle, buckled; bow: bow; waistband: waistband; loops: loops; strap: strap, straps;
+    star: star; circle: circle; heart: heart; lightning: lightning, bolt; letter: letter; patch: patch, patches;
+    yoke: yoke; leg: leg, legs; turn-up: turn-up, turn-ups; rip: rips, ripped; panel: panel, panels; pleats: pleats,
+    pleated; slit: slit; bib: bib; fly: fly; laces: laces, lacing, lace-up; sole: sole, soles; heel: heel, heels,
+    heeled; toe: toe, toes; shaft: shaft; flower: flower; handle: handle, handles; base: base; chain: chain; clasp:
+    clasp; tassel: tassel; peak: peak; pompom: pompom; brim: brim, brimmed; crown: crown; ribbon: ribbon; fringe:
+    fringe, fringed; ends: ends; stripes: stripes; tip: tip; pin: pin; knot: knot; wing: wings; band: band; fingers:
+    fingers; thumb: thumb; end: end; holes: holes; lens: lens, lenses; frame: frame; bridge: bridge; arm: arms;
+    canopy: canopy; edge: edge; striped: striped, stripes; pinstriped: pinstriped, stripes; checked: checked,
+    gingham, check; dotted: dotted, spotted, polka-dot, dots, dot, spot; floral: floral, flower-print, flowers;
+    zigzag: zigzag; argyle: argyle, diamond-patterned, diamonds; starry: starry, star-print, stars, star; leopard:
+    leopard, leopard-print; melange: marl, melange, speckled, marled
+""")

@@ -1,12 +1,14 @@
 """Garments for the legs: trousers, shorts, skirts, jumpsuits, dungarees, socks."""
 
+from dataclasses import replace
+
 from fashionvl.catalogue.sample.article import Article, Colours
 from fashionvl.catalogue.sample.scene import Part
 from fashionvl.catalogue.sample.shapes import MIDDLE, Polygon, between, box, curve, mirror, oval, rounded, stroke
 from fashionvl.catalogue.sample.upper import mirrored, upper
 
 WAIST = 260
-LEG_END = {"short": 640, "knee": 860, "cropped": 1200, "full": 1430}
+LEG_END = {"short": 716, "knee": 860, "cropped": 1200, "full": 1430}
 LEG_WIDTH = {"skinny": 92, "straight": 142, "wide": 228, "tapered": 104}
 SKIRT_END = {"mini": 740, "knee": 960, "midi": 1160, "maxi": 1440}
 
@@ -23,13 +25,13 @@ def _leg(article: Article, colours: Colours, left: bool, top: int) -> Part:
     side = "left" if left else "right"
     end = top - WAIST + LEG_END[article.look.get("leg", "full")] + article.vary("leg end", 20)
     width = LEG_WIDTH[article.look.get("leg_shape", "straight")] + article.vary("leg width", 10)
-    if end < top + 640:
+    if end < top + 560:
         width = max(width, 170)
     out = 40 + article.vary(side + " stance", 18)
-    waist, hip, crotch = MIDDLE - 172, MIDDLE - 214, top + 380
+    waist, hip, crotch = MIDDLE - 172, MIDDLE - 214, top + 340
     hem_in = MIDDLE - 22 - out
     hem_out = hem_in - width
-    outer = curve((hip, top + 210), (hip - 4, top + 420), (hem_out, end), 8)
+    outer = curve((hip, top + 210), (hip - 4, top + min(420, (end - top) * 3 // 4)), (hem_out, end), 8)
     shape: Polygon = ((waist, top), *outer, (hem_in, end + 10), (MIDDLE + 2, crotch), (MIDDLE + 2, top))
     knee = (between((hip, crotch), (hem_out, end), 1, 2)[0] + width // 2, (crotch + end) // 2)
     folds: list[Polygon] = [((MIDDLE, crotch - 20), (MIDDLE - 130, crotch - 70), (MIDDLE, crotch + 16))]
@@ -71,7 +73,7 @@ def _leg(article: Article, colours: Colours, left: bool, top: int) -> Part:
 
 def _front(article: Article, colours: Colours, back: bool, top: int) -> list[Part]:
     """Pockets and fly of the front, pockets and seam of the back."""
-    seam = Part("", stroke(((MIDDLE, top + 50), (MIDDLE, top + 380)), 6), shade=60, rim=False)
+    seam = Part("", stroke(((MIDDLE, top + 50), (MIDDLE, top + 340)), 6), shade=60, rim=False)
     if back:
         if article.has("pocket") in ("back", "side and back", "cargo"):
             return [seam, *(_seat_pocket(x, top + 130) for x in (MIDDLE - 104, MIDDLE + 104))]
@@ -237,7 +239,8 @@ def jumpsuit(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]
     """A top and trousers in one, joined at the waist."""
     top = 690
     legs = tuple(_leg(article, colours, left, top) for left in (True, False))
-    return (*legs, *upper(article, colours, back))
+    torso = replace(article, look={feature: choice for feature, choice in article.look.items() if feature != "hem"})
+    return (*legs, *upper(torso, colours, back))
 
 
 def dungarees(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:

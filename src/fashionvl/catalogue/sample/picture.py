@@ -14,7 +14,8 @@ from fashionvl.catalogue.sample.scene import FINER, HEIGHT, RGB, WIDTH, Part, Sc
 
 _CHOICES = (("front",), ("front", "back"), ("front", "detail"), ("front", "back"), ("front", "back", "detail"))
 _GROUNDS: tuple[RGB, ...] = (
-    (238, 238, 236), (228, 230, 232), (244, 240, 232), (226, 222, 214), (216, 222, 226), (234, 226, 224), (222, 228, 220), (208, 208, 210),
+    (238, 238, 236), (228, 230, 232), (244, 240, 232), (226, 222, 214),
+    (216, 222, 226), (234, 226, 224), (222, 228, 220), (208, 208, 210),
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A picture as a tree of named parts, and how it is painted; the truth about every part comes from the same painting."""
+"""A picture as a tree of named parts, and how it is painted; the truth about the parts comes from the painting."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -141,13 +141,15 @@ def _truth(owner: Image.Image, tree: list[tuple[Part, int]], scene: Scene) -> li
     wanted += [(part.name, list(range(i, end))) for i, (part, end) in enumerate(tree) if part.name]
     if scene.pattern:
         wanted.append((scene.pattern, [i for i, (part, _) in enumerate(tree) if part.paint is None]))
+    counts = owner.histogram()
     for name, members in wanted:
+        if sum(counts[i + 1] for i in members) < _LEAST_SEEN:
+            continue
         table = [0] * 256
         for i in members:
             table[i + 1] = 255
-        seen = owner.point(table)
-        edges = seen.getbbox()
-        if edges is not None and seen.histogram()[255] >= _LEAST_SEEN:
+        edges = owner.point(table).getbbox()
+        if edges is not None:
             x0, y0, x1, y1 = edges
             found.append((name, (x0 // FINER, y0 // FINER, -(-x1 // FINER), -(-y1 // FINER))))
     return found

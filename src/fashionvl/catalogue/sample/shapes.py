@@ -3,6 +3,7 @@
 The design space is 1200 x 1600 units, x to the right and y down, with the garment hung around x = 600.
 """
 
+from itertools import pairwise
 from math import isqrt
 
 Point = tuple[int, int]
@@ -12,7 +13,7 @@ MIDDLE = 600  # the vertical axis that garments are symmetric about
 
 # sixteen points of a circle of radius 1024
 _CIRCLE = ((1024, 0), (946, 392), (724, 724), (392, 946), (0, 1024), (-392, 946), (-724, 724), (-946, 392))
-CIRCLE: Polygon = _CIRCLE + tuple((-x, -y) for x, y in _CIRCLE)
+CIRCLE: Polygon = (*_CIRCLE, *((-x, -y) for x, y in _CIRCLE))
 
 
 def box(x0: int, y0: int, x1: int, y1: int) -> Polygon:
@@ -33,7 +34,7 @@ def rounded(x0: int, y0: int, x1: int, y1: int, radius: int) -> Polygon:
         (x0 + radius, y0 + radius),
         (x1 - radius, y0 + radius),
     )
-    arcs = (CIRCLE[4 * i : 4 * i + 4] + (CIRCLE[(4 * i + 4) % 16],) for i in range(4))
+    arcs = ((*CIRCLE[4 * i : 4 * i + 4], CIRCLE[(4 * i + 4) % 16]) for i in range(4))
     return tuple(
         (x + radius * cx // 1024, y + radius * cy // 1024)
         for (x, y), arc in zip(corners, arcs, strict=True)
@@ -55,7 +56,7 @@ def curve(start: Point, pull: Point, end: Point, steps: int = 8) -> Polygon:
 def stroke(line: Polygon, width: int) -> tuple[Polygon, ...]:
     """A line of some width along the points, as one quadrilateral a segment."""
     quads = []
-    for (x0, y0), (x1, y1) in zip(line, line[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(line):
         dx, dy = x1 - x0, y1 - y0
         length = max(isqrt(dx * dx + dy * dy), 1)
         nx, ny = -dy * width // (2 * length), dx * width // (2 * length)

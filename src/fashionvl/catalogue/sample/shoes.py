@@ -61,12 +61,12 @@ def trainers(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]
         )
     ]
     if article.has("heel_tab") != "none":
-        on.append(Part("heel", (box(868, floor - 300, 1000, floor + 10),), paint=colours.accent, clip=True))
+        on.append(Part("heel", (box(868, floor - 300, 1000, floor + 10),), paint=colours.mark, clip=True))
     if article.has("panel") != "none" and not back:
         wave = stroke(curve((560, floor - 30), (640, floor - 60), (800, floor - 230), 6), 44)
-        on.append(Part("panel", wave, paint=colours.accent, clip=True, rim=False))
+        on.append(Part("panel", wave, paint=colours.mark, clip=True, rim=False))
     lace_colour = WHITE if article.has("laces") == "white" else colours.trim
-    rows = []
+    rows: list[Polygon] = []
     for i in range(5 if up < 100 else 7):
         x, y = between((430, floor - 196), (660, floor - 330 - up), i, 5 if up < 100 else 7)
         rows += stroke(((x, y - 12), (x + 76, y + 62)), 20)
@@ -175,9 +175,8 @@ def court_shoes(article: Article, colours: Colours, back: bool) -> tuple[Part, .
         on.append(Part("toe", (oval(240, floor - 10, 120, 130),), paint=colours.trim, clip=True))
     parts: list[Part] = []
     if article.has("strap") == "ankle":
-        parts.append(
-            Part("strap", stroke(curve((760, rear - 250), (830, rear - 300), (912, rear - 262), 5), 30), shade=84)
-        )
+        around = curve((902, rear - 286), (820, rear - 330), (740, rear - 262), 5)
+        parts.append(Part("strap", stroke(((904, rear - 190), (902, rear - 286)), 30) + stroke(around, 30), shade=84))
     narrow = {"stiletto": (872, 880, 902), "kitten": (848, 866, 896), "block": (770, 790, 906)}[
         article.look.get("heel", "block")
     ]
@@ -231,7 +230,7 @@ def sandals(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
             Part(
                 "flower",
                 petals,
-                paint=colours.accent,
+                paint=colours.mark,
                 on=(Part("", (oval(384, floor - 100, 20, 20),), paint=(250, 214, 90)),),
             )
         )

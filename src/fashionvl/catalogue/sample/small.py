@@ -25,7 +25,7 @@ def cap(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
             "circle": (oval(450, 760, 60, 60),),
             "letter": stroke(((400, 820), (450, 700), (500, 820)), 22) + stroke(((420, 780), (480, 780)), 18),
         }
-        on.append(Part(article.has("print"), logo[article.has("print")], paint=colours.accent, rim=False))
+        on.append(Part(article.has("print"), logo[article.has("print")], paint=colours.mark, rim=False))
     if back and article.has("strap") != "none":
         on.append(Part("strap", stroke(((520, base - 40), (800, base - 50)), 40), paint=colours.trim))
     parts: list[Part] = [Part("button", (oval(640, 506, 34, 20),), paint=colours.trim), Part("", (dome,), on=tuple(on))]
@@ -57,7 +57,7 @@ def beanie(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
         ribs = tuple(box(x, base - 150, x + 12, base + 20) for x in range(250, 960, 36))
         on.append(Part("cuff", (box(100, base - 150, 1100, base + 10),), paint=paint, shade=84, folds=ribs, clip=True))
     if article.has("patch") != "none" and not back:
-        on.append(Part("patch", (rounded(MIDDLE - 60, base - 116, MIDDLE + 60, base - 40, 10),), paint=colours.accent))
+        on.append(Part("patch", (rounded(MIDDLE - 60, base - 116, MIDDLE + 60, base - 40, 10),), paint=colours.mark))
     parts: list[Part] = []
     if article.has("pompom") != "none":
         paint = colours.trim if article.has("pompom") == "contrast" else colours.main
@@ -93,9 +93,7 @@ def sun_hat(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
             oval(740 + dx, 870 + dy, 34, 34) for dx, dy in ((0, -42), (40, -12), (26, 36), (-26, 36), (-40, -12))
         )
         parts.append(
-            Part(
-                "flower", petals, paint=colours.accent, on=(Part("", (oval(740, 870, 22, 22),), paint=(250, 214, 90)),)
-            )
+            Part("flower", petals, paint=colours.mark, on=(Part("", (oval(740, 870, 22, 22),), paint=(250, 214, 90)),))
         )
     return tuple(parts)
 
@@ -120,13 +118,13 @@ def scarf(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
                 Part(
                     "stripes",
                     tuple(box(200, end - d, 1000, end - d + 34) for d in (90, 160, 230)),
-                    paint=colours.accent,
+                    paint=colours.mark,
                     clip=True,
                     rim=False,
                 )
             )
         if article.has("ends") == "contrast":
-            on.append(Part("ends", (box(200, end - 180, 1000, end + 20),), paint=colours.accent, clip=True))
+            on.append(Part("ends", (box(200, end - 180, 1000, end + 20),), paint=colours.mark, clip=True))
         if article.has("fringe") != "none":
             threads = tuple(
                 box(x + lean - width // 2 + 4 + i * 24, end - 4, x + lean - width // 2 + 16 + i * 24, end + 96)
@@ -167,7 +165,7 @@ def tie(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
         blade = ((MIDDLE - 40, 380), (MIDDLE + 40, 380), (MIDDLE + half, end - 40), (MIDDLE - half, end - 40))
     on: list[Part] = []
     if article.has("tip") == "contrast":
-        on.append(Part("tip", (box(300, end - 200, 900, end + 20),), paint=colours.accent, clip=True))
+        on.append(Part("tip", (box(300, end - 200, 900, end + 20),), paint=colours.mark, clip=True))
     if article.has("pin") != "none" and not back:
         on.append(Part("pin", (box(MIDDLE - half, 840, MIDDLE + half // 2, 862),), paint=colours.metal))
     knot: Polygon = ((MIDDLE - 84, 270), (MIDDLE + 84, 270), (MIDDLE + 46, 396), (MIDDLE - 46, 396))
@@ -216,7 +214,7 @@ def mittens(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
 
 
 def _pair_of_hands(article: Article, colours: Colours, back: bool, *, fingers: bool) -> tuple[Part, ...]:
-    x, low = 360, {"short": 1080, "long": 1250}[article.look.get("length", "short")] + article.vary("low", 16)
+    x, low = 316, {"short": 1080, "long": 1250}[article.look.get("length", "short")] + article.vary("low", 16)
     parts: list[Part] = []
     if fingers:
         tips = (560, 500, 520, 590)
@@ -251,10 +249,9 @@ def _pair_of_hands(article: Article, colours: Colours, back: bool, *, fingers: b
             )
         )
     if article.has("motif") != "none" and not back:
-        on.append(Part("star", (star(x, 800, 76),), paint=colours.accent, rim=False))
+        on.append(Part("star", (star(x, 800, 76),), paint=colours.mark, rim=False))
     parts += [thumb, Part("", (palm,), on=tuple(on))]
-    pair = (*(mirrored(part) for part in parts), *parts)
-    return pair
+    return (*(mirrored(part) for part in parts), *parts)
 
 
 def belt(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:

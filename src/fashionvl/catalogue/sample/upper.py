@@ -318,7 +318,7 @@ def _print(article: Article, colours: Colours, cut: Cut) -> Part:
             ),
         ),
     }
-    return Part(article.has("print"), shapes[article.has("print")], paint=colours.accent, rim=False)
+    return Part(article.has("print"), shapes[article.has("print")], paint=colours.mark, rim=False)
 
 
 def _collar(article: Article, colours: Colours, cut: Cut) -> list[Part]:
