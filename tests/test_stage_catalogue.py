@@ -16,7 +16,9 @@ import yaml
 from PIL import Image
 
 from fashionvl.catalogue import Catalogue
+from fashionvl.catalogue.pictures import open_rgb
 from fashionvl.catalogue.problems import Problem
+from fashionvl.config import ConfigError
 from fashionvl.stages import catalogue, check, resources
 
 ROOT = Path(__file__).parents[1]
@@ -144,6 +146,58 @@ def test_a_catalogue_without_rows_or_without_a_good_one_is_told(data, tmp_path):
     shutil.rmtree(data / "images")
     with pytest.raises(Problem, match=r"80 of 80 rows .*`missing picture`"):
         make(data, tmp_path / "build", set_aside_limit=1.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"near_duplicate_bits": 9}, "near_duplicate_bits must be 0 to 8"),
+        ({"split": {"train": 0.5}}, "shares of train, val, test that make 1"),
+        ({"columns": {"product_id": "sku"}}, "maps product_id to a column 'sku'"),
+    ],
+)
+def test_settings_that_cannot_be_are_told_before_any_picture_is_read(data, tmp_path, changes, message):
+    with pytest.raises((Problem, ConfigError), match=message):
+        make(data, tmp_path / "build", **changes)
+
+
+def test_a_text_field_that_does_not_exist_is_told(data, tmp_path):
+    table = yaml.safe_load((ROOT / "params.yaml").read_text())
+    table["text"]["fields"] = ["title", "colour"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(table))
+    with pytest.raises(ConfigError, match=r"text\.fields names 'colour'"):
+        check.main(data, params=tmp_path / "params.yaml")
+
+
+def test_fashion_gen_goes_through_with_its_pictures_inside(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    data = tmp_path / "data"
+    data.mkdir()
+    for name, start, count in (("train", 0, 6), ("validation", 6, 3)):
+        with h5py.File(data / f"fashiongen_256_256_{name}.h5", "w") as file:
+            rng = np.random.default_rng(start)
+            file["input_image"] = rng.integers(0, 255, (count, 256, 256, 3), np.uint8)
+            file["input_productID"] = np.array([[(start + row) // 2] for row in range(count)])
+            for column, text in (("name", "Robe d'\xe9t\xe9"), ("description", "High-rise."), ("category", "JEANS")):
+                file[f"input_{column}"] = np.array([[text.encode("latin-1")]] * count)
+    folder = make(data, tmp_path / "build")
+    found = Catalogue.load(folder, data)
+    assert found.products["split"].tolist() == ["train"] * 3 + ["val"] * 2
+    assert found.products["title"].tolist() == ["Robe d'été"] * 5
+    assert open_rgb(data, found.pictures["path"].iloc[8]).size == (256, 256)
+
+
+def test_a_saved_dataset_goes_through_with_its_pictures_inside(tmp_path):
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed")
+    pictures = [Image.new("RGB", (40, 60), (6 * at, 90, 30)) for at in range(40)]
+    table = datasets.Dataset.from_dict({"sku": list(range(40)), "photo": pictures, "name": ["Coat"] * 40})
+    (tmp_path / "data").mkdir()
+    table.cast_column("photo", datasets.Image()).save_to_disk(str(tmp_path / "data" / "mine"))
+    folder = make(tmp_path / "data", tmp_path / "build", columns={"product_id": "sku", "title": "name"})
+    found = Catalogue.load(folder, tmp_path / "data")
+    assert len(found.pictures) == 40
+    assert set(found.products["split"]) >= {"train", "val"}
+    assert open_rgb(tmp_path / "data", found.pictures["path"].iloc[39]).size == (40, 60)
 
 
 def test_a_disk_or_memory_that_is_too_small_is_said_at_the_start(data, tmp_path, monkeypatch):

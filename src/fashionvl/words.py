@@ -3,6 +3,7 @@
 A text is `[CLS] w1 ... wn [SEP] [PAD] ...` in a fixed number of slots (64), lower-cased.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from tokenizers.implementations import BertWordPieceTokenizer
+from tokenizers.decoders import WordPiece as WordPieceDecoder
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import BertProcessing
+from tokenizers.trainers import WordPieceTrainer
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -19,6 +24,7 @@ from fashionvl.catalogue.problems import Problem
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 NO_WORD = -1
+MOST_LETTERS = 1000  # of an alphabet; a text in another script may hold more
 
 
 @dataclass(frozen=True)
@@ -100,14 +106,27 @@ class Words:
 
 
 def learn(texts: Iterable[str], *, vocabulary: int, slots: int) -> Words:
-    """Learn a WordPiece vocabulary of at most this many pieces (fewer when the texts hold fewer)."""
-    wordpiece = BertWordPieceTokenizer(lowercase=True)
-    wordpiece.train_from_iterator(
-        texts, vocab_size=vocabulary, min_frequency=2, special_tokens=list(SPECIAL), show_progress=False
+    """Learn a WordPiece vocabulary of at most this many pieces (fewer when the texts hold fewer).
+
+    The trainer numbers the characters inside words in the order of a hash table, which differs from run to run and
+    breaks ties with it; naming them first, in order, makes the vocabulary a function of the texts.
+    """
+    normalizer, cutter = BertNormalizer(lowercase=True), BertPreTokenizer()
+    texts = [normalizer.normalize_str(text) for text in texts]
+    letters = Counter(letter for text in texts for word, _ in cutter.pre_tokenize_str(text) for letter in word)
+    alphabet = sorted(letter for letter, _ in sorted(letters.items(), key=lambda x: (-x[1], x[0]))[:MOST_LETTERS])
+    first = [*SPECIAL, *alphabet, *("##" + letter for letter in alphabet)]
+    trained = Tokenizer(WordPiece(unk_token="[UNK]"))
+    trained.pre_tokenizer = cutter
+    trainer = WordPieceTrainer(
+        vocab_size=max(vocabulary, len(first)), min_frequency=2, special_tokens=first, show_progress=False
     )
-    tokenizer = Tokenizer.from_str(wordpiece.to_str())
-    ends = {piece: tokenizer.token_to_id(piece) for piece in ("[SEP]", "[CLS]")}
-    tokenizer.post_processor = BertProcessing(*ends.items())
+    trained.train_from_iterator(texts, trainer)
+    tokenizer = Tokenizer(WordPiece(trained.get_vocab(), unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder = normalizer, cutter, WordPieceDecoder()
+    tokenizer.add_special_tokens(list(SPECIAL))
+    ends = [(piece, tokenizer.token_to_id(piece)) for piece in ("[SEP]", "[CLS]")]
+    tokenizer.post_processor = BertProcessing(*ends)
     return _with_slots(tokenizer, slots)
 
 

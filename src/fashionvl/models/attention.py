@@ -22,14 +22,14 @@ def _kept(shape: torch.Size, share: float, dtype: torch.dtype) -> Tensor:
 
 class _DropAdd(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, stream: Tensor, update: Tensor, share: float) -> Tensor:  # noqa: ANN001
+    def forward(ctx, stream: Tensor, update: Tensor, share: float) -> Tensor:
         kept = _kept(update.shape, share, update.dtype)
         ctx.save_for_backward(kept)
         ctx.scale = 1 / (1 - share)
         return torch.addcmul(stream, update, kept, value=ctx.scale)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: ANN001
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         (kept,) = ctx.saved_tensors
         return grad, torch.mul(grad, kept).mul_(ctx.scale), None
 
@@ -54,7 +54,7 @@ class _Attend(torch.autograd.Function):
     """softmax(q k' + bias), dropped, times v, for (N, S, d) tensors; q comes scaled."""
 
     @staticmethod
-    def forward(ctx, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, share: float) -> Tensor:  # noqa: ANN001
+    def forward(ctx, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, share: float) -> Tensor:
         scores = torch.bmm(q, k.transpose(1, 2))
         if bias is not None:
             scores.view(len(bias), -1, *scores.shape[1:]).add_(bias[:, None, None])
@@ -66,7 +66,7 @@ class _Attend(torch.autograd.Function):
         return torch.bmm(dropped, v).mul_(ctx.scale)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:  # noqa: ANN001
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         q, k, v, looks, kept, dropped = ctx.saved_tensors
         grad = grad * ctx.scale
         of_looks = torch.bmm(grad, v.transpose(1, 2)).mul_(kept)

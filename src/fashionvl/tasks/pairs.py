@@ -37,20 +37,11 @@ class Shop:
     @classmethod
     def of(cls, catalogue: Catalogue, split: str) -> "Shop":
         """The shop of one split; a split with fewer than two groups has no mismatched pair and is a Problem."""
-        products = catalogue.products
-        kind = np.where(products["sub_category"] != "", products["sub_category"], products["category"])
-        number = catalogue.pictures["product"].to_numpy()
-        inside = catalogue.in_split(split)
-        group = _codes(products["group_id"].to_numpy())
+        inside, group = catalogue.in_split(split), catalogue.groups()
         if len(np.unique(group[inside])) < 2:
             raise Problem(f"the split {split!r} holds fewer than two groups of products: no pair could be mismatched")
-        return cls(
-            torch.from_numpy(inside),
-            torch.from_numpy(group),
-            torch.from_numpy(_codes(kind)),
-            torch.from_numpy(np.searchsorted(number, np.arange(len(products)))),
-            torch.from_numpy(np.bincount(number, minlength=len(products))),
-        )
+        columns = (inside, group, catalogue.kinds(), catalogue.first_pictures(), catalogue.view_counts())
+        return cls(*map(torch.from_numpy, columns))
 
     def view(self, products: Tensor, *, generator: Generator) -> Tensor:
         """products (n,) int64 -> (n,) int64   a random picture of each."""
@@ -143,7 +134,3 @@ def by_length(pairs: Pairs, lengths: Tensor, *, batch: int, generator: Generator
     batches = order.view(-1, batch)
     batches = batches[torch.randperm(len(batches), generator=generator)]
     return pairs[torch.cat([batches.flatten(), torch.arange(full, len(pairs))])]
-
-
-def _codes(values: np.ndarray) -> np.ndarray:
-    return np.unique(values.astype(str), return_inverse=True)[1].astype(np.int64)

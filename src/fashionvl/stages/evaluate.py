@@ -1,0 +1,165 @@
+"""Stage `evaluate SYSTEM`: build/runs/<system> -> build/evaluation/<system> and build/metrics/<system>.json."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fashionvl import checkpoint, config, metrics, training
+from fashionvl.catalogue import Catalogue
+from fashionvl.models.single_stream import SingleStream
+from fashionvl.patches.store import Store
+from fashionvl.stages import machine, options, run
+from fashionvl.tasks import matching, pretrain, retrieval
+from fashionvl.tasks.pairs import Shop, draw_epoch
+from fashionvl.words import Words
+
+PASSES = 4  # over the split whose losses are measured, each with other masks, puzzles and mismatches
+
+
+def main(
+    system: str,
+    *,
+    params: Path = Path("params.yaml"),
+    data: Path = Path("data"),
+    build: Path = Path("build"),
+) -> None:
+    """Measure one system; what depends on the catalogue and the seed alone is the same for every system."""
+    began = time.monotonic()
+    machine.keep_freed_memory()
+    settings = config.load(params)
+    catalogue = Catalogue.load(build / "catalogue", data)
+    folder = build / "evaluation" / system
+    folder.mkdir(parents=True, exist_ok=True)
+    if system in settings.contrast:
+        losses, scorer = {}, _towers(system, settings, catalogue, data, build)
+    else:
+        losses, scorer = _single_stream(system, settings, catalogue, build)
+    found = {**losses, **rank(catalogue, settings, scorer, folder)}
+    found = {name: round(value, 6) for name, value in found.items()}
+    checkpoint.write_json(build / "metrics" / f"{system}.json", found)
+    checkpoint.write_card(
+        folder,
+        {
+            "stage": "evaluate",
+            "item": system,
+            "split": settings.evaluate.ranking_on,
+            "seed": settings.seed,
+            "text": settings.text.fields,
+            "metrics": found,
+        },
+    )
+    shown = {name: value for name, value in found.items() if name.endswith(("R@1", "accuracy"))}
+    for name, value in shown.items():
+        print(f"evaluate {system}  {name} {100 * value:.1f} %")
+    print(f"evaluate {system}  {time.monotonic() - began:.0f} s", flush=True)
+
+
+PairScorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _single_stream(
+    system: str, settings: config.Params, catalogue: Catalogue, build: Path
+) -> tuple[dict[str, float], PairScorer]:
+    """The validation losses of a single-stream system, and how it scores pairs."""
+    row = config.row(settings.systems, system, "systems")
+    weights, card = checkpoint.load(build / "runs" / system)
+    model = SingleStream(**card["model"], dropout=0.0)
+    model.load_state_dict(weights)
+    accelerator = machine.accelerator()
+    model.to(accelerator.device).eval()
+    words, store = Words.load(build / "words"), Store.open(build / "patches" / row.patches)
+    texts = words.encode(catalogue.texts(settings.text.fields))
+    desk = pretrain.Desk(words, texts, store, card["model"]["objectives"], row.matched_only)
+    chance = training.chance_of(settings.seed)
+    shop = Shop.of(catalogue, settings.evaluate.losses_on)
+    sums: dict[str, float] = {}
+    with accelerator.autocast():
+        for number in range(PASSES):
+            pairs = draw_epoch(
+                shop, same_kind=row.negatives["same_subcategory"], mismatched=0.5, generator=chance(3, number)
+            )
+            said = pretrain.examine(
+                model, desk, pairs, batch=row.training.batch, chance=lambda *n, p=number: chance(4, p, *n)
+            )
+            sums = {name: sums.get(name, 0.0) + value / PASSES for name, value in said.items()}
+
+    def score(pictures: np.ndarray, products: np.ndarray) -> np.ndarray:
+        with accelerator.autocast():
+            say = lambda line: print(f"evaluate {system}  {line}", flush=True)  # noqa: E731
+            return matching.score_pairs(model, desk, pictures, products, say=say)
+
+    return {f"{settings.evaluate.losses_on}.{name}": value for name, value in sums.items()}, score
+
+
+def rank(catalogue: Catalogue, settings: config.Params, scorer: PairScorer, folder: Path) -> dict[str, float]:
+    """Both protocols, both directions: writes the lists and the ranks -> recalls with intervals."""
+    asked, split = settings.evaluate, settings.evaluate.ranking_on
+    lists = retrieval.candidate_lists(
+        catalogue,
+        split,
+        queries=asked.queries,
+        candidates=asked.candidates,
+        draws=asked.draws,
+        generator=np.random.default_rng(training.seed_of(settings.seed, 5)),
+    )
+    pictures, products = catalogue.pictures_in(split), catalogue.in_split(split)
+    full = len(pictures) * len(products) <= asked.full_gallery_pairs
+    if full:
+        pairs = np.repeat(pictures, len(products)), np.tile(products, len(pictures))
+    else:
+        pairs = retrieval.pairs_needed(lists)
+    score = retrieval.looked_up(*pairs, scorer(*pairs), len(catalogue.products))
+    lists.table().to_parquet(folder / "lists.parquet")
+    sampled = lists.table().drop(columns="candidates").assign(rank=retrieval.sampled_ranks(lists, score))
+    tables = [sampled.assign(protocol="sampled")]
+    if full:
+        chance = np.random.default_rng(training.seed_of(settings.seed, 6))
+        tables.append(retrieval.full_ranks(catalogue, split, score, generator=chance).assign(protocol="full", draw=0))
+    ranks = pd.concat(tables, ignore_index=True)
+    ranks["group"] = catalogue.groups()[ranks["product"]]
+    ranks.to_parquet(folder / "ranks.parquet")
+    listed = (lists.candidates != retrieval.NOBODY).sum(axis=1)
+    return {**recalls(ranks, settings.seed), **_protocol(listed, sampled, len(products))}
+
+
+def recalls(ranks: pd.DataFrame, seed: int) -> dict[str, float]:
+    """Every recall with its 95 % interval, by protocol and direction, and SumR.
+
+    A query that is asked in several draws counts as one row with the mean of its hits.
+    """
+    found: dict[str, float] = {}
+    for protocol, of_protocol in ranks.groupby("protocol", sort=False):
+        means = {}
+        for direction, rows in of_protocol.groupby("direction", sort=False):
+            for at in metrics.RANKS:
+                name = f"{protocol}.{direction}.R@{at}"
+                hits = (rows["rank"] <= at).groupby([rows["group"], rows["product"]]).mean()
+                means[name] = float((rows["rank"] <= at).mean())
+                generator = np.random.default_rng(training.seed_of(seed, 7, at))
+                groups = hits.index.get_level_values("group").to_numpy()
+                low, high = metrics.interval(hits.to_numpy(), groups, generator=generator)
+                found |= {name: means[name], f"{name}.low": low, f"{name}.high": high}
+        found[f"{protocol}.SumR"] = metrics.sum_of_recalls(means)
+    return found
+
+
+def _protocol(listed: np.ndarray, sampled: pd.DataFrame, gallery: int) -> dict[str, Any]:
+    """How the sampled lists came out: their length, and how far they are of the query's own sub-category."""
+    return {
+        "sampled.queries": len(sampled) / sampled["direction"].nunique() / sampled["draw"].nunique(),
+        "sampled.candidates": float(listed.mean()),
+        "sampled.chance_R@1": metrics.chance_recall(int(listed.min()), 1),
+        "sampled.same_subcategory_share": float(sampled["same_kind"].mean()),
+        "sampled.filled_queries_share": float((sampled["same_kind"] < 1).mean()),
+        "full.gallery": gallery,
+    }
+
+
+if __name__ == "__main__":
+    parser = options(__doc__)
+    parser.add_argument("system", help="a row under `systems` or `contrast` in params.yaml")
+    run(lambda: main(**vars(parser.parse_args())))

@@ -1,0 +1,72 @@
+"""Score pairs with the matching head as it was pre-trained ("paper protocol", specification 8.1)."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fashionvl.batches import trimmed
+from fashionvl.models.single_stream import SingleStream, stream_dtype
+from fashionvl.patches.pyramid import PATCHES, levels, places
+from fashionvl.tasks.pretrain import Desk
+
+PAIRS_AT_ONCE = 256
+PICTURES_AT_ONCE = 256
+REPORT_SECONDS = 5.0
+
+
+@torch.inference_mode()
+def score_pairs(
+    model: SingleStream,
+    desk: Desk,
+    pictures: np.ndarray,
+    products: np.ndarray,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> np.ndarray:
+    """The log-odds of "these belong together".
+
+    pictures (n,) int, products (n,) int   the pairs
+    say      receives a line of progress every few seconds
+    -> (n,) float64
+
+    The picture side is embedded once; pairs are read in order of text length, so that little is padding; the last
+    layer answers at [CLS] only.
+    """
+    device = next(model.parameters()).device
+    seen, row_of_picture = np.unique(pictures, return_inverse=True)
+    embedded = _embed(model, desk, seen, device)
+    lengths = (desk.texts.ids != desk.words.pad).sum(dim=1).numpy()
+    order = np.lexsort((products, lengths[products]))
+    scores = np.empty(len(order))
+    began = spoke = time.monotonic()
+    for start in range(0, len(order), PAIRS_AT_ONCE):
+        rows = order[start : start + PAIRS_AT_ONCE]
+        ids = trimmed(desk.texts.ids[products[rows]], pad=desk.words.pad, patches=PATCHES).to(device)
+        scores[rows] = _match(model, ids, ids != desk.words.pad, embedded[torch.from_numpy(row_of_picture[rows])])
+        if time.monotonic() - spoke > REPORT_SECONDS:
+            spoke = time.monotonic()
+            left = (spoke - began) / (start + len(rows)) * (len(order) - start - len(rows))
+            say(f"{start + len(rows)}/{len(order)} pairs  {left:.0f} s left")
+    return scores
+
+
+def _embed(model: SingleStream, desk: Desk, pictures: np.ndarray, device: torch.device) -> Tensor:
+    """-> (n, 55, C)   the embedded clean patches of every picture."""
+    where, which = places().to(device), levels().to(device)
+    embedded = []
+    for start in range(0, len(pictures), PICTURES_AT_ONCE):
+        patches = desk.store.clean(pictures[start : start + PICTURES_AT_ONCE]).to(device)
+        patches = patches.to(stream_dtype(model.words.word.weight))
+        embedded.append(model.patches(patches, where, which).to(stream_dtype(model.words.word.weight)))
+    return torch.cat(embedded)
+
+
+def _match(model: SingleStream, ids: Tensor, real: Tensor, patches: Tensor) -> np.ndarray:
+    shown = torch.cat([real, real.new_ones(patches.shape[:2])], dim=1)
+    wanted = torch.zeros(len(ids), 1, dtype=torch.int64, device=ids.device)
+    states = model.read(model.words(ids), patches, shown, wanted)
+    said = model.match(model.pooled(states)).float()
+    return (said[:, 1] - said[:, 0]).double().cpu().numpy()

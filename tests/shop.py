@@ -1,0 +1,60 @@
+"""A small catalogue made of tensors: what tests of questions and trainings are asked on."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fashionvl import words
+from fashionvl.catalogue import Catalogue
+from fashionvl.patches.store import Store, write_shard
+from fashionvl.tasks.pretrain import OBJECTIVES, Desk
+
+COLOURS = ("black", "white", "red", "green", "blue", "camel")
+THINGS = ("jeans", "shirt", "boots", "parka")
+
+
+def catalogue(products: int = 48, views: int = 2, seed: int = 0) -> Catalogue:
+    """Products of a few things and colours; two products in a row are one group; two thirds are for training."""
+    draw = np.random.default_rng(seed)
+    thing, colour = draw.integers(len(THINGS), size=products), draw.integers(len(COLOURS), size=products)
+    number = np.arange(products)
+    table = pd.DataFrame(
+        {
+            "product_id": [f"p{i}" for i in number],
+            "title": [f"{COLOURS[c]} {THINGS[t]}" for c, t in zip(colour, thing, strict=True)],
+            "description": [
+                f"unbelievably soft {THINGS[t]} with {i % 7} pockets" * (1 + i % 2) for i, t in enumerate(thing)
+            ],
+            "category": "clothes",
+            "sub_category": [THINGS[t] for t in thing],
+            "attributes": [json.dumps({"colour": COLOURS[c]}) for c in colour],
+            "group_id": [f"g{i // 2}" for i in number],
+            "split": np.where(number % 6 < 4, "train", np.where(number % 12 < 6, "val", "test")),
+        }
+    )
+    seen = number.repeat(views)
+    pictures = pd.DataFrame({"product": seen, "path": [f"{i}.jpg" for i in range(len(seen))], "view": "main"})
+    return Catalogue(table, pictures, Path())
+
+
+def store(folder: Path, of: Catalogue, dim: int = 12, seed: int = 0) -> Store:
+    """Vectors that tell the product: its things and colours stand in them, under noise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng(seed)
+    meaning = draw.random((len(THINGS) * len(COLOURS), dim)) * 3
+    names = of.products["title"].to_numpy()[of.pictures["product"]]
+    code = np.unique(names, return_inverse=True)[1]
+    vectors = (meaning[code][:, None] + draw.random((len(code), 74, dim))).astype(np.float16)
+    path = write_shard(folder, 0, vectors)
+    entry = {"file": path.name, "rows": len(vectors)}
+    (folder / "manifest.json").write_text(json.dumps({"version": 1, "dim": dim, "shards": [entry]}))
+    return Store.open(folder)
+
+
+def desk(folder: Path, of: Catalogue, objectives=OBJECTIVES, matched_only=("mlm", "grey", "blank")) -> Desk:
+    """Words learned from the catalogue, its texts and its vectors."""
+    texts = of.texts(["title", "description"])
+    vocabulary = words.learn(texts, vocabulary=120, slots=24)
+    return Desk(vocabulary, vocabulary.encode(texts), store(folder, of), objectives, matched_only)

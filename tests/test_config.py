@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fashionvl import config
+
+PARAMS = Path(__file__).parent.parent / "params.yaml"
+
+
+def changed(tmp_path, change):
+    raw = yaml.safe_load(PARAMS.read_text())
+    change(raw)
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    return path
+
+
+def test_the_table_of_the_project_is_valid():
+    assert config.load(PARAMS).systems["kaleido_base"].model.width == 768
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda raw: raw["systems"]["kaleido"].update(lernrate=1), r"unknown key 'systems\.kaleido\.lernrate'"),
+        (lambda raw: raw["words"].pop("slots"), r"'words\.slots' is missing"),
+        (lambda raw: raw["words"].update(slots="64"), r"words\.slots must be of type int, not '64'"),
+        (lambda raw: raw["encoder"].update(lr="5e-4"), r"encoder\.lr must be a number"),
+        (lambda raw: raw.update(seed=True), "seed must be of type int, not True"),
+        (lambda raw: raw.update(systems=[]), "systems must be a table"),
+    ],
+)
+def test_a_wrong_table_is_a_sentence_that_names_the_key(tmp_path, change, says):
+    with pytest.raises(config.ConfigError, match=says):
+        config.load(changed(tmp_path, change))
+
+
+def test_a_missing_or_broken_file_is_a_sentence(tmp_path):
+    with pytest.raises(config.ConfigError, match="does not exist"):
+        config.load(tmp_path / "nothing.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(config.ConfigError, match="not valid YAML"):
+        config.load(tmp_path / "broken.yaml")
+
+
+def test_a_row_that_is_not_there_is_answered_with_those_that_are():
+    with pytest.raises(config.ConfigError, match=r"no row 'kalaido' under systems; there are \['kaleido'"):
+        config.row(config.load(PARAMS).systems, "kalaido", "systems")
