@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +206,7 @@ def test_rows_of_a_saved_dataset_are_pictures(tmp_path):
     assert reason(tmp_path / "plain", "../split#train/photo/0") == "path leaves the folder"
 
 
+@cache
 def _seeds() -> list[bytes]:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 24, 3), np.uint8))
     frames = {"save_all": True, "append_images": [image]}
@@ -212,7 +214,7 @@ def _seeds() -> list[bytes]:
     return [encoded(image, kind, **options) for kind, options in kinds]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_bytes_never_give_anything_but_a_picture_or_a_reason(tmp_path, data):
     content = bytearray(data.draw(st.sampled_from(_seeds())))

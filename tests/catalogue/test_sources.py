@@ -55,6 +55,7 @@ def test_a_row_of_the_wrong_width_has_a_fault_and_the_next_is_read(tmp_path):
     rows = read(tmp_path)
     assert [bool(row.fault) for row in rows] == [False, True, True, False]
     assert "1 cells, the header 2" in rows[1].fault
+    assert rows[2].cells == {"row": "3 | c.jpg | d"}
     assert rows[3].cells["product_id"] == "4"
 
 
@@ -73,6 +74,13 @@ def test_parquet_gives_texts_whatever_the_types(tmp_path):
         ["1", "a", "x", '{"a": 1}'],
         ["2", "", "caf\udce9", '{"a": 2}'],
     ]
+
+
+def test_pictures_inside_parquet_are_told_how_to_come_in(tmp_path):
+    table = pd.DataFrame({"product_id": ["1"], "image": [{"bytes": b"x", "path": None}]})
+    table.to_parquet(tmp_path / "catalogue.parquet")
+    with pytest.raises(Problem, match=r"column image .*save_to_disk"):
+        read(tmp_path)
 
 
 def write_fashiongen(path: Path, rows: int = 3, encode=lambda text: text.encode("latin-1")) -> np.ndarray:

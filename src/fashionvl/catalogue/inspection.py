@@ -1,6 +1,7 @@
 """Every picture opened once, on all cores: its size, its hashes, or why it cannot be used."""
 
 import multiprocessing
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -52,7 +53,8 @@ def inspect(
 def inspect_one(root: Path, path: str, *, max_megapixels: float) -> Inspected | BrokenPicture:
     """Open one picture, wherever it turns out to lie; a reason instead of an error."""
     try:
-        found, opened, repairs = _find(root, path, max_megapixels)
+        with warnings.catch_warnings(action="ignore"):  # decoders grumble about what is repaired or told here
+            found, opened, repairs = _find(root, path, max_megapixels)
         width, height = opened.image.size
         if min(width, height) < SMALLEST_SIDE:
             reason = f"{width} x {height} pixels are too few; the smallest side has {SMALLEST_SIDE}"

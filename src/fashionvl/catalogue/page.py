@@ -39,6 +39,7 @@ def write_page(
         _section("Sub-categories", _classes(facts["classes"]["sub_category"])),
         _section("Length of the texts, in words", _lengths(facts)),
         _section("Copies and leaks", _copies(facts)),
+        _section("Foreground", _foreground(facts)),
         _section("Nearly the same pictures", _pairs(facts, catalogue, max_megapixels)),
         _section("Sample", _sample(catalogue, max_megapixels)),
     ]
@@ -134,6 +135,15 @@ def _lengths(facts: dict[str, Any]) -> str:
         ]
     )
     return f"<p>{escape(said)}</p>{bars}"
+
+
+def _foreground(facts: dict[str, Any]) -> str:
+    said = (
+        f"On {facts['foreground_looked_at']} pictures, what differs in colour from the border was found on "
+        f"{facts['foreground_found_share']:.0%}; its box covers {facts['foreground_box_share']:.0%} of the picture, "
+        f"its mean distance from the background is {facts['foreground_contrast']:.0f} (CIE76; below 15 it is faint)."
+    )
+    return f"<p>{escape(said)}</p>"
 
 
 def _copies(facts: dict[str, Any]) -> str:

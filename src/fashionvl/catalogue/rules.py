@@ -43,7 +43,7 @@ class RawRow:
     number      1 for the first row below the header
     cells       every name of FIELDS; empty where the source has no such column
     attributes  what `catalogue.columns` brings in as `attributes.x`
-    fault       why the row cannot be read at all, else empty
+    fault       why the row cannot be read at all, else empty; `cells` then holds what stands there
     """
 
     number: int

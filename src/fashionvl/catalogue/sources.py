@@ -31,16 +31,24 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """A row that cannot be read: why, and what stands there."""
+
+    reason: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Table:
     """What a reader hands on.
 
     columns   as the source names them
-    rows      one list of texts a row, in the order of `columns`; or a sentence, where a row cannot be read
+    rows      one list of texts a row, in the order of `columns`
     defaults  ours: theirs, where the layout of the source is known
     """
 
     columns: list[str]
-    rows: Iterator[list[str] | str]
+    rows: Iterator[list[str] | Unreadable]
     defaults: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -137,8 +145,8 @@ def _raw_rows(table: Table, chosen: Mapping[str, str]) -> Iterator[RawRow]:
     plain = {name: place.get(name) for name in FIELDS}
     extra = {name.removeprefix("attributes."): at for name, at in place.items() if name.startswith("attributes.")}
     for number, cells in enumerate(table.rows, start=1):
-        if isinstance(cells, str):
-            yield RawRow(number, {}, {}, fault=cells)
+        if isinstance(cells, Unreadable):
+            yield RawRow(number, {"row": cells.value}, {}, fault=cells.reason)
         else:
             fields = {name: "" if at is None else cells[at] for name, at in plain.items()}
             yield RawRow(number, fields, {name: cells[at] for name, at in extra.items()})
@@ -149,12 +157,12 @@ def read_csv(source: Source) -> Table:
     tab or bar between cells, whichever splits the header most."""
     rows = _csv_rows(source.files[0])
     header = next(rows, None)
-    if header is None or isinstance(header, str):
+    if header is None or isinstance(header, Unreadable):
         raise Problem(f"{source.files[0]} is empty: its first line should name the columns")
     return Table([name.strip() for name in header], _of_width(rows, len(header)))
 
 
-def _csv_rows(file: Path) -> Iterator[list[str] | str]:
+def _csv_rows(file: Path) -> Iterator[list[str] | Unreadable]:
     with file.open("rb") as raw:
         wide = raw.read(2) in (b"\xff\xfe", b"\xfe\xff")
     encoding, errors = ("utf-16", "replace") if wide else ("utf-8-sig", "surrogateescape")
@@ -170,16 +178,16 @@ def _csv_rows(file: Path) -> Iterator[list[str] | str]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield f"the line is not CSV ({error}; line {reader.line_num} of the file)"
+                yield Unreadable(f"the line is not CSV ({error})", f"line {reader.line_num} of the file")
                 continue
             if cells:  # a blank line is no row
                 yield cells
 
 
-def _of_width(rows: Iterator[list[str] | str], width: int) -> Iterator[list[str] | str]:
+def _of_width(rows: Iterator[list[str] | Unreadable], width: int) -> Iterator[list[str] | Unreadable]:
     for cells in rows:
         if isinstance(cells, list) and len(cells) != width:
-            yield f"the row has {len(cells)} cells, the header {width}: {' | '.join(cells)[:200]}"
+            yield Unreadable(f"the row has {len(cells)} cells, the header {width}", " | ".join(cells))
         else:
             yield cells
 
@@ -194,8 +202,18 @@ def read_parquet(source: Source) -> Table:
     except (pyarrow.ArrowException, OSError) as error:
         raise Problem(f"{source.files[0]} cannot be read as parquet ({str(error).splitlines()[0]})") from None
     columns = file.schema_arrow.names
+    inside = [
+        cell.name
+        for cell in file.schema_arrow
+        if pyarrow.types.is_struct(cell.type) and cell.type.get_field_index("bytes") >= 0
+    ]
+    if inside:
+        raise Problem(
+            f"the column {inside[0]} of {source.files[0]} holds the pictures themselves; save it as a dataset that can "
+            "be read row by row: datasets.load_dataset('parquet', data_files=...).save_to_disk(FOLDER)"
+        )
 
-    def rows() -> Iterator[list[str] | str]:
+    def rows() -> Iterator[list[str] | Unreadable]:
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
             yield from (
                 list(map(as_text, cells)) for cells in zip(*(c.to_pylist() for c in batch.columns), strict=True)
@@ -215,7 +233,7 @@ def read_hdf5(source: Source) -> Table:
             raise Problem(f"{files[0].name} and {file.name} do not have the same columns")
     named = len(files) > 1 and "split" not in columns
 
-    def rows() -> Iterator[list[str] | str]:
+    def rows() -> Iterator[list[str] | Unreadable]:
         for file, split in zip(files, splits, strict=True):
             for cells in containers.hdf5_rows(file, columns, ROWS_AT_ONCE):
                 yield [*cells, split] if named else cells

@@ -9,21 +9,28 @@ from pathlib import Path
 from fashionvl import checkpoint, config
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.intake import Intake, Texts, add_pictures, read_texts
+from fashionvl.catalogue.likeness import MOST_BITS
 from fashionvl.catalogue.page import write_page
+from fashionvl.catalogue.pictures import open_rgb
 from fashionvl.catalogue.problems import Problem
 from fashionvl.catalogue.rules import Rejection
 from fashionvl.catalogue.schema import check_tables
 from fashionvl.catalogue.sources import Reading, find_source, open_source
+from fashionvl.catalogue.splits import check_shares
 from fashionvl.catalogue.survey import survey
+from fashionvl.patches.foreground import from_border
 from fashionvl.stages import options, run
 from fashionvl.stages.resources import cores, refuse_if_too_large
 
 LONGEST_VALUE = 500  # characters of an original value in rejected.csv
+FOREGROUNDS = 200  # pictures whose foreground is looked for, for the report
+SPOKEN = ("product_id", "title", "description", "category", "sub_category", "group_id")  # what text.fields may name
 
 
 def main(*, params: Path = Path("params.yaml"), data: Path = Path("data"), build: Path = Path("build")) -> None:
     """Bring the catalogue in: two tables, the rows set aside, the data report."""
     settings = config.load(params)
+    check_settings(settings)
     reading, texts = open_texts(data, settings.catalogue)
     refuse_if_too_large(texts, reading.source.root, settings, build)
     intake = open_pictures(reading, texts, settings.catalogue)
@@ -42,6 +49,7 @@ def main(*, params: Path = Path("params.yaml"), data: Path = Path("data"), build
     )
     source = {"kind": reading.source.kind, "files": [file.name for file in reading.source.files]}
     facts |= {"source": source | {"columns": reading.columns, "ignored_columns": reading.ignored}}
+    facts |= foreground_quality(catalogue, settings.catalogue.max_megapixels)
     checkpoint.write_json(folder / "report.json", facts)
     write_page(folder / "report.html", facts, catalogue, intake.rejected, settings.catalogue.max_megapixels)
     numbers = {name: value for name, value in facts.items() if isinstance(value, (int, float))}
@@ -50,6 +58,35 @@ def main(*, params: Path = Path("params.yaml"), data: Path = Path("data"), build
     for remark in facts["remarks"]:
         print(f"catalogue  {remark}")
     print(f"catalogue  {summary(intake)}; {folder / 'report.html'} shows it", flush=True)
+
+
+def check_settings(settings: config.Params) -> None:
+    """Raises Problem or ConfigError for what would only be noticed after the pictures are read."""
+    check_shares(settings.catalogue.split)
+    if not 0 <= settings.catalogue.near_duplicate_bits <= MOST_BITS:
+        raise config.ConfigError(f"params.yaml: catalogue.near_duplicate_bits must be 0 to {MOST_BITS}")
+    for name in settings.text.fields:
+        if name not in SPOKEN and not name.startswith("attributes."):
+            raise config.ConfigError(
+                f"params.yaml: text.fields names {name!r}, which is none of {', '.join(SPOKEN)} or attributes.NAME"
+            )
+
+
+def foreground_quality(catalogue: Catalogue, max_megapixels: float) -> dict[str, float]:
+    """How well the border rule finds the object on a few pictures, spread over the catalogue.
+
+    -> how many were looked at, the share where an object was found, its mean share of the picture and contrast (CIE76)
+    """
+    paths = catalogue.pictures["path"].tolist()
+    chosen = paths[:: -(-len(paths) // FOREGROUNDS)]
+    boxes = [from_border(open_rgb(catalogue.root, path, max_megapixels=max_megapixels), margin=0) for path in chosen]
+    found = [box for box in boxes if not box.fallback]
+    return {
+        "foreground_looked_at": len(boxes),
+        "foreground_found_share": round(len(found) / len(boxes), 4),
+        "foreground_box_share": round(sum(box.box_share for box in found) / max(len(found), 1), 4),
+        "foreground_contrast": round(sum(box.contrast or 0.0 for box in found) / max(len(found), 1), 2),
+    }
 
 
 def open_texts(path: Path, settings: config.Catalogue) -> tuple[Reading, Texts]:

@@ -12,7 +12,7 @@ from fashionvl.catalogue.problems import Problem
 from fashionvl.catalogue.rules import Rejection
 from fashionvl.catalogue.survey import survey
 from fashionvl.stages import run
-from fashionvl.stages.catalogue import open_pictures, open_texts, refuse_if_too_broken, summary
+from fashionvl.stages.catalogue import check_settings, open_pictures, open_texts, refuse_if_too_broken, summary
 from fashionvl.stages.resources import estimate, shortage
 
 EXAMPLES = 3  # rows shown for every reason
@@ -22,6 +22,7 @@ LONGEST = 60  # characters of an example's value
 def main(path: Path, *, params: Path = Path("params.yaml"), build: Path = Path("build")) -> None:
     """Say what would become of every row of the catalogue at `path`; Problem if it or the machine would not do."""
     settings = config.load(params)
+    check_settings(settings)
     reading, texts = open_texts(path, settings.catalogue)
     print(f"{reading.source.kind}: {', '.join(f'{ours} from {theirs}' for ours, theirs in reading.columns.items())}")
     intake = open_pictures(reading, texts, settings.catalogue)

@@ -15,6 +15,7 @@ from fashionvl.patches.pyramid import PATCHES, VECTORS
 
 # Core-seconds, measured on an Intel Xeon with AMX (2 cores, bf16); without it training is about ten times slower.
 MACHINE = "an Intel Xeon with AMX"
+READ_ROW = 0.00007  # its texts, on one core whatever there is
 DECODE_PICTURE, DECODE_MEGAPIXEL = 0.0005, 0.012  # open, repair and hash
 ENCODE_PATCH = 0.0003  # the scratch encoder, 64 pixels, per million weights
 ENCODER_PRODUCT_EPOCH = 0.005
@@ -25,7 +26,7 @@ WORDS = 40  # slots of a text that are filled, on average
 
 GIB = 2**30
 BASE_MEMORY = 1.5 * GIB  # a stage with torch, before any data
-BYTES_A_ROW = 6_000  # of memory: the texts of a row in pandas
+BYTES_A_ROW = 1_500  # of memory: the texts of a row in pandas
 DISK_COPIES = 2  # build/ and DVC's cache
 MODEL_COPIES = 7  # weights, optimiser twice, unfinished and finished, cache, registry
 SAMPLE = 32  # pictures opened to learn their size
@@ -64,8 +65,8 @@ def estimate(texts: Texts, root: Path, settings: Params) -> Estimate:
     sizes = [one.width * one.height / 1e6 for one in looked if isinstance(one, Inspected)] or [1.0]
     megapixels = sum(sizes) / len(sizes)
     core_seconds = {
-        "catalogue": pictures * (DECODE_PICTURE + DECODE_MEGAPIXEL * megapixels),
-        "encoder": training * settings.encoder.epochs * ENCODER_PRODUCT_EPOCH,
+        "catalogue": texts.count * READ_ROW * cores() + pictures * (DECODE_PICTURE + DECODE_MEGAPIXEL * megapixels),
+        "encoder": training * settings.encoder.training.epochs * ENCODER_PRODUCT_EPOCH,
     }
     core_seconds |= dict(_patch_seconds(settings, pictures, megapixels))
     core_seconds |= dict(_model_seconds(settings, products, pictures, training))
