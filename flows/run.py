@@ -1,0 +1,122 @@
+"""`make run`: whatever is missing or stale is made, by the Prefect flow over DVC's graph; then, what is there now."""
+
+import json
+import os
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows import data, env, ledger
+
+SHOWN = ("R@1", "accuracy", "loss")  # of all that is measured, what the table ends in
+HEALTH_SECONDS = 2.0
+
+
+class RunError(Exception):
+    """The run cannot start or did not end well; the message says why and what to do."""
+
+
+def stale(root: Path = env.ROOT) -> dict[str, Any]:
+    """What DVC finds changed or missing, by stage; empty when there is nothing to do.
+
+    Raises RunError when DVC cannot say.
+    """
+    answer = env.dvc("status", "--json", root=root)
+    if answer.returncode != 0:
+        raise RunError(f"DVC cannot say what there is to do: {answer.stderr.strip().splitlines()[-1]}")
+    return json.loads(answer.stdout)
+
+
+def flow(root: Path = env.ROOT) -> None:
+    """Run the Prefect flow; raises RunError when a stage fails or Prefect cannot start."""
+    address = _running_server()
+    if address:
+        os.environ.setdefault("PREFECT_API_URL", address)
+    print("run  starting Prefect", flush=True)
+    from flows import pipeline  # a second or two, and not needed when nothing is to do
+
+    try:
+        state = pipeline.pipeline(root, return_state=True)
+    except RuntimeError as error:  # Prefect's own word for a server that it cannot start or reach
+        raise RunError(f"Prefect did not start ({error}); `dvc repro` does the same work without it") from None
+    if not state.is_completed():
+        raise RunError(f"run  stopped: {state.message}; what was finished is kept, `make run` goes on from there")
+
+
+def _running_server() -> str | None:
+    """The Prefect server of `make ui`, if it is up: two servers on one history would get in each other's way."""
+    note = env.work() / "ui.json"
+    if not note.exists():
+        return None
+    address = json.loads(note.read_text())["prefect"]
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=HEALTH_SECONDS):
+            return address
+    except OSError:
+        return None
+
+
+def summary(root: Path = env.ROOT) -> str:
+    """What was made, where it is, and how good it is."""
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    systems = [*params["run"], *params["run_contrast"]]
+    lines = [table(root, systems), ""]
+    places = {
+        "data report": "build/catalogue/report.html",
+        "models": "build/runs/<system>/  (model.safetensors, history.jsonl, curves.csv, card.json)",
+        "measured": "build/metrics/  (also `dvc metrics show`, `dvc plots show`)",
+        "in the browser": "make ui  (MLflow: every run and curve; Prefect: every stage, its time and log)",
+    }
+    return "\n".join(lines + [f"  {what:<16}{where}" for what, where in places.items()])
+
+
+def table(root: Path, systems: list[str]) -> str:
+    """One column a system, one line a metric."""
+    found = {system: _numbers(root / "build" / "metrics" / f"{system}.json") for system in systems}
+    names = list(dict.fromkeys(name for metrics in found.values() for name in metrics if name.endswith(SHOWN)))
+    head = f"  {'':<32}" + "".join(f"{system:>14}" for system in systems)
+    rows = [
+        f"  {name:<32}" + "".join(f"{found[s][name]:>14.4f}" if name in found[s] else f"{'-':>14}" for s in systems)
+        for name in names
+    ]
+    return "\n".join([head, *rows])
+
+
+def _numbers(file: Path) -> dict[str, float]:
+    if not file.exists():
+        return {}
+    return {name: value for name, value in json.loads(file.read_text()).items() if isinstance(value, (int, float))}
+
+
+def main() -> int:
+    """-> 0, or 1 with one sentence."""
+    began = time.monotonic()
+    env.apply()
+    try:
+        data.ensure()
+        changed = stale()
+        if changed:
+            print(f"run  to do: {', '.join(changed)}, and what needs them", flush=True)
+            flow()
+            print(f"\nrun  done in {time.monotonic() - began:.0f} s\n\n{summary()}", flush=True)
+        else:
+            print(f"run  nothing to do, everything is up to date\n\n{summary()}", flush=True)
+            _catch_up()
+    except (RunError, data.DataError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _catch_up() -> None:
+    """Tell MLflow of the runs that it was away for, in a process of its own."""
+    if ledger.waiting():
+        os.execv(sys.executable, [sys.executable, "-m", "flows.tracking", "catch-up"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
