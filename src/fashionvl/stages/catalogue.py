@@ -2,6 +2,7 @@
 
 import csv
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -125,7 +126,7 @@ def refuse_if_too_broken(intake: Intake, settings: config.Catalogue, where: str 
     """Raises Problem if a larger share of the rows is set aside than `set_aside_limit`, or all of them."""
     share, limit = intake.share_set_aside, settings.set_aside_limit
     if share > limit or not len(intake.pictures):
-        common = max({one.rule for one in intake.rejected}, key=[one.rule for one in intake.rejected].count)
+        common = Counter(one.rule for one in intake.rejected).most_common(1)[0][0]
         raise Problem(
             f"{len(intake.rejected)} of {intake.count} rows ({share:.1%}) cannot be used, most often because of "
             f"`{common}`; catalogue.set_aside_limit in params.yaml allows {limit:.1%}{where}"
