@@ -37,15 +37,6 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Encoder:
-    channels: list[int]
-    pixels: int
-    epochs: int
-    batch: int
-    lr: float
-
-
-@dataclass(frozen=True)
 class Patches:
     encoder: str
     pixels: int
@@ -94,10 +85,32 @@ class System:
 
 
 @dataclass(frozen=True)
+class Lock:
+    """What of a picture is looked at while learning from pixels."""
+
+    foreground: str  # none | border
+    margin: float
+
+
+@dataclass(frozen=True)
 class Augment:
-    crop: float
+    """How a picture and its text are changed at random each time."""
+
+    crop: float  # how far a window moves and stretches, as a share of itself
     flip: bool
     word_dropout: float
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The scratch patch encoder, and how it is learned."""
+
+    channels: list[int]
+    pixels: int
+    width: int  # of the space where pictures and texts meet
+    lock: Lock
+    augment: Augment
+    training: Training
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,7 @@ class Contrast:
     channels: list[int]
     pixels: list[int]  # height, width
     width: int
+    lock: Lock
     augment: Augment
     training: Training
 

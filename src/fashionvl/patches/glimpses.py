@@ -4,14 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-WIDEST = 1.1  # of its cell; a little of the neighbours may show, as margins differ between catalogues
 
-
-def places_in(sides: Tensor, *, jitter: float, generator: Generator) -> Tensor:
-    """A random cell of a grid of `sides` x `sides`, moved, stretched and mirrored at random.
+def places_in(sides: Tensor, *, jitter: float, mirror: bool, generator: Generator) -> Tensor:
+    """A random cell of a grid of `sides` x `sides`, moved and stretched at random.
 
     sides   (B, P) int64   1 is the whole picture
     jitter  how far a window may move and stretch, as a share of its cell; it shrinks by up to 1.5 times that
+    mirror  True mirrors half of the windows, left to right
     -> (B, P, 4) float     left, top, right, bottom in [0, 1], a little outside at most; left > right is mirrored
     """
 
@@ -22,7 +21,7 @@ def places_in(sides: Tensor, *, jitter: float, generator: Generator) -> Tensor:
     x = ((draw(0, 1) * sides).floor() + 0.5 + draw(-jitter, jitter)) * cell
     y = ((draw(0, 1) * sides).floor() + 0.5 + draw(-jitter, jitter)) * cell
     size, stretch = draw(1 - 1.5 * jitter, 1 + jitter), draw(-jitter, jitter)
-    across = cell * size * (1 + stretch) / 2 * torch.where(draw(0, 1) < 0.5, -1, 1)
+    across = cell * size * (1 + stretch) / 2 * torch.where(draw(0, 1) < 0.5 * mirror, -1, 1)
     down = cell * size * (1 - stretch) / 2
     return torch.stack([x - across, y - down, x + across, y + down], dim=-1)
 
