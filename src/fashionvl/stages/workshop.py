@@ -23,6 +23,7 @@ from fashionvl.patches import foreground
 from fashionvl.patches.cutting import cut
 from fashionvl.patches.foreground import Foreground
 from fashionvl.patches.pyramid import VECTORS
+from fashionvl.stages.machine import has_bf16
 
 PIXELS_AT_ONCE = {"cpu": 8 * 224**2, "cuda": 512 * 224**2}  # a forward; on a processor few, or the caches overflow
 PICTURES_AT_ONCE = {"cpu": 1, "cuda": 8}
@@ -54,8 +55,7 @@ def workshop(
 ) -> Workshop:
     """Bring the networks to the device, the encoder folded and in bf16 where the device computes in that."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    dtype = torch.bfloat16 if fast else torch.float32
+    dtype = torch.bfloat16 if has_bf16() else torch.float32
     ready = frozen(encoder, dtype).to(device)
     return Workshop(root, row, max_megapixels, ready, saliency.to(device) if saliency else None, device, dtype)
 
