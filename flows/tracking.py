@@ -294,7 +294,7 @@ def _away() -> tuple[type[Exception], ...]:
 
 
 def _warn(say: TextIO, trouble: Exception) -> None:
-    reason = (str(trouble).strip() or type(trouble).__name__).splitlines()[0][:200]
+    reason = (str(trouble).strip() or type(trouble).__name__).splitlines()[0][:120]
     print(f"mlflow  at {store()} is away ({reason}); the stage goes on, MLflow is told later", file=say, flush=True)
 
 

@@ -1,0 +1,152 @@
+"""Nothing trains on when DVC is gone, nothing trains twice at once, nothing runs another checkout's code."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+AWAY = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}  # nobody listens there
+
+TURN = """\
+import sys, time
+from pathlib import Path
+from flows.guard import turn
+with turn(Path("lock"), sys.argv[1]):
+    print(sys.argv[1], "has it", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def stage_processes(root: Path) -> list[int]:
+    """The stages that run in a checkout."""
+    found = []
+    for place in Path("/proc").iterdir():
+        try:
+            if place.name.isdigit() and (place / "cwd").resolve() == root:
+                words = (place / "cmdline").read_bytes().split(b"\0")
+                found += [int(place.name)] if b"fashionvl.stages.pretrain" in words else []
+        except OSError:
+            continue  # it ended while we looked
+    return found
+
+
+def test_the_second_waits_and_says_for_whom(project):
+    first = project.start(sys.executable, "-c", TURN, "first", "1.5")
+    assert first.stdout.readline() == "first has it\n"
+    second = project.start(sys.executable, "-c", TURN, "second", "0")
+    assert second.stdout.readline().startswith("second  waits for first (process")
+    assert first.poll() is None
+    assert second.stdout.readline() == "second has it\n"
+    assert first.wait() == 0
+    assert second.wait() == 0
+
+
+def test_a_kill_frees_the_lock(project):
+    first = project.start(sys.executable, "-c", TURN, "first", "60")
+    first.stdout.readline()
+    second = project.start(sys.executable, "-c", TURN, "second", "0")
+    second.stdout.readline()
+    first.kill()
+    assert second.stdout.readline() == "second has it\n"
+    first.wait()
+    second.wait()
+
+
+def test_a_fashionvl_that_is_in_the_way_is_refused(project):
+    project.write("fashionvl/__init__.py", "")
+    answer = project.run(sys.executable, "-m", "flows.stage", "catalogue")
+    assert answer.returncode == 2
+    assert "fashionvl would come from" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_this_checkout_wins_over_another_on_the_path(project, tmp_path):
+    other = tmp_path / "other"
+    (other / "fashionvl" / "stages").mkdir(parents=True)
+    (other / "fashionvl" / "__init__.py").write_text("")
+    (other / "fashionvl" / "stages" / "catalogue.py").write_text("raise SystemExit('the wrong code')")
+    project.ok(sys.executable, "-m", "flows.stage", "catalogue", PYTHONPATH=str(other), **AWAY)
+    assert (project.root / "build/catalogue/card.json").exists()
+
+
+def test_what_a_stage_says_and_how_it_ends_passes_through(project):
+    project.write("broken", "")
+    answer = project.run(sys.executable, "-m", "flows.stage", "catalogue", **AWAY)
+    assert answer.returncode == 1
+    assert "the catalogue is broken" in answer.stderr
+    (project.root / "broken").unlink()
+    assert project.run(sys.executable, "-m", "flows.stage", "catalogue", **AWAY).stdout == "catalogue  3 products\n"
+
+
+def test_sigterm_ends_the_stage_and_its_workers(project, until):
+    project.write(
+        "src/fashionvl/stages/patches.py",
+        "import multiprocessing, time\n"
+        "if __name__ == '__main__':\n"
+        "    workers = [multiprocessing.Process(target=time.sleep, args=[60]) for _ in range(2)]\n"
+        "    [worker.start() for worker in workers]\n"
+        "    print(*[worker.pid for worker in workers], flush=True)\n"
+        "    time.sleep(60)\n",
+    )
+    stage = project.start(sys.executable, "-m", "flows.stage", "patches", "kaleido", **AWAY)
+    workers = [int(word) for word in stage.stdout.readline().split()]
+    stage.send_signal(signal.SIGTERM)
+    assert stage.wait(timeout=30) == 128 + signal.SIGTERM
+    until("the workers end", lambda: not any(Path(f"/proc/{worker}/fd").exists() for worker in workers), 5)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_killing_dvc_ends_the_stage_within_seconds(project, until, signum):
+    project.write("params.yaml", (project.root / "params.yaml").read_text().replace("steps: 20", "steps: 5000"))
+    dvc = project.start(sys.executable, "-m", "dvc", "repro", **AWAY)
+    until("the training begins", lambda: project.history() and project.history()[0].stat().st_size)
+    assert len(stage_processes(project.root)) == 1
+    os.kill(dvc.pid, signum)
+    until("the training ends", lambda: not stage_processes(project.root), 5)
+    dvc.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_killing_the_guard_itself_ends_the_stage(project, until):
+    project.write("params.yaml", (project.root / "params.yaml").read_text().replace("steps: 20", "steps: 5000"))
+    guard = project.start(sys.executable, "-m", "flows.stage", "pretrain", "kaleido", **AWAY)
+    until("the training begins", lambda: project.history() and project.history()[0].stat().st_size)
+    guard.kill()
+    guard.wait()
+    until("the training ends", lambda: not stage_processes(project.root), 5)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_second_trainer_waits_for_the_first(project, until):
+    command = [sys.executable, "-m", "flows.stage", "pretrain", "kaleido"]
+    project.write("params.yaml", (project.root / "params.yaml").read_text().replace("pause: 0.02", "pause: 0.1"))
+    first = project.start(*command, **AWAY)
+    until("the training begins", lambda: project.history() and project.history()[0].stat().st_size)
+    second = project.start(*command, **AWAY)
+    assert second.stdout.readline().startswith("pretrain kaleido  waits for pretrain kaleido (process")
+    assert first.poll() is None
+    assert first.wait() == 0
+    assert second.wait() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_an_experiment_aside_runs_its_own_code(project):
+    project.ok(sys.executable, "-m", "dvc", "repro", **AWAY)
+    project.ok("git", "add", "-A")
+    project.ok("git", "commit", "-q", "-m", "made")
+    stage = project.root / "src/fashionvl/stages/pretrain.py"
+    before = stage.read_text()
+    stage.write_text(before.replace("the code of this checkout", "the code of the experiment"))
+    # What an editable install would do: put the main checkout's src/ on the path.
+    there = str(project.root / "src")
+    project.ok(sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", "aside", PYTHONPATH=there, **AWAY)
+    stage.write_text(before)
+    project.ok(sys.executable, "-m", "dvc", "exp", "apply", "aside")
+    assert (project.root / "build/compared").read_text() == "the code of the experiment"
