@@ -20,7 +20,7 @@ class ConvEncoder(nn.Module):
         blocks: list[nn.Module] = []
         for before, after in zip([3, *channels[:-1]], channels, strict=True):
             blocks += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-        self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)
+        self.blocks = nn.Sequential(*blocks)
         self.register_buffer("scale", torch.ones(self.dim))
 
     @property
