@@ -31,8 +31,8 @@ class ConvEncoder(nn.Module):
         """tiles (N, 3, H, W) uint8 -> (N, D) float, non-negative."""
         kind = tiles.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
-        pixels = tiles.to(dtype, memory_format=torch.channels_last)
-        return self.blocks((pixels - 127.5) / 63.75).mean(dim=(2, 3)) * self.scale
+        pixels = tiles.to(dtype, memory_format=torch.channels_last)  # a copy, so that the next line may change it
+        return self.blocks(pixels.sub_(127.5).div_(63.75)).mean(dim=(2, 3)) * self.scale
 
     @torch.no_grad()
     def calibrate(self, tiles: Tensor) -> None:
