@@ -21,7 +21,7 @@ TRAINERS = ("encoder", "pretrain", "contrast")
 RUN_FOLDER = b"run folder: "
 GRACE_SECONDS = 10
 AWAY = 3  # the mirror has said itself that MLflow is away
-MIRROR_SECONDS = 25.0
+MIRROR_SECONDS = 35.0
 LOG_BYTES = 1_000_000
 
 

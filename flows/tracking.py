@@ -26,7 +26,7 @@ EXPERIMENT = "fashionvl"
 ENTRY_TAG = "ledger.id"
 SEND_SECONDS = 5.0
 RETRY_SECONDS = 30.0
-LAST_SECONDS = 20
+LAST_SECONDS = 30
 BATCH = 900  # metrics; MLflow takes 1000
 ALLOWED = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. /:")
 
