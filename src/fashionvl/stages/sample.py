@@ -9,6 +9,7 @@ OUT/parts.csv       product_id, view, word, x0, y0, x1, y1: where in the picture
 import argparse
 import csv
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -27,6 +28,7 @@ COLUMNS = (
 )  # fmt: skip
 PARTS = ("product_id", "view", "word", "x0", "y0", "x1", "y1")
 _CHUNK = 25  # products a task
+_WAVE = 40  # tasks a process between two pauses
 
 
 def main(out: Path, *, products: int = 600, seed: int = 7, processes: int | None = None) -> None:
@@ -35,15 +37,12 @@ def main(out: Path, *, products: int = 600, seed: int = 7, processes: int | None
     The bytes depend on `products` and `seed` alone, not on the number of processes.
     Raises Problem where the folder is not empty or the numbers make no sense.
     """
+    out = out.resolve()
     if products < 1:
         raise Problem(f"--products must be at least 1, not {products}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Problem(f"{out} is not empty; the sample is written into a new folder, so that nothing is lost")
-    partial = out.with_name(out.name + ".partial")
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    tasks = [(str(partial), seed, start, min(start + _CHUNK, products)) for start in range(0, products, _CHUNK)]
+    partial = _fresh(out.with_name(out.name + ".partial"))
     began = last = time.monotonic()
     done = pictures = 0
     with (
@@ -52,7 +51,7 @@ def main(out: Path, *, products: int = 600, seed: int = 7, processes: int | None
     ):
         catalogue.write(_csv([COLUMNS]))
         parts.write(_csv([PARTS]))
-        for rows, truth, count, size in _run(tasks, processes or os.cpu_count() or 1):
+        for rows, truth, count, size in _run(partial, seed, products, processes or os.cpu_count() or 1):
             catalogue.write(rows)
             parts.write(truth)
             done, pictures = done + size, pictures + count
@@ -66,12 +65,25 @@ def main(out: Path, *, products: int = 600, seed: int = 7, processes: int | None
     print(f"sample  {products:,} products, {pictures:,} pictures in {out}", flush=True)
 
 
-def _run(tasks: list[tuple[str, int, int, int]], processes: int) -> Iterator[tuple[str, str, int, int]]:
-    if processes == 1 or len(tasks) == 1:
+def _fresh(partial: Path) -> Path:
+    """An empty folder for an unfinished sample; what an interrupted run left there goes."""
+    if partial.exists():
+        if not (partial / "catalogue.csv").exists() and any(partial.iterdir()):
+            raise Problem(f"{partial} is in the way and does not look like an interrupted sample; move it away")
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    return partial
+
+
+def _run(folder: Path, seed: int, products: int, processes: int) -> Iterator[tuple[str, str, int, int]]:
+    """The results of `_write` in order; never more than a wave of tasks is under way, so that memory stays flat."""
+    tasks = ((str(folder), seed, start, min(start + _CHUNK, products)) for start in range(0, products, _CHUNK))
+    if processes == 1 or products <= _CHUNK:
         yield from map(_write, tasks)
         return
-    with multiprocessing.get_context("spawn").Pool(min(processes, len(tasks))) as pool:
-        yield from pool.imap(_write, tasks)
+    with multiprocessing.get_context("spawn").Pool(min(processes, -(-products // _CHUNK))) as pool:
+        while wave := list(itertools.islice(tasks, _WAVE * processes)):
+            yield from pool.imap(_write, wave)
 
 
 def _write(task: tuple[str, int, int, int]) -> tuple[str, str, int, int]:

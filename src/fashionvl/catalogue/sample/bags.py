@@ -4,9 +4,9 @@ from itertools import pairwise
 
 from fashionvl.catalogue.sample.article import Article, Colours
 from fashionvl.catalogue.sample.cloth import star
+from fashionvl.catalogue.sample.place import mirrored
 from fashionvl.catalogue.sample.scene import Part
-from fashionvl.catalogue.sample.shapes import MIDDLE, Polygon, box, curve, oval, rounded, stroke
-from fashionvl.catalogue.sample.upper import mirrored
+from fashionvl.catalogue.sample.shapes import MIDDLE, Polygon, between, box, curve, oval, rounded, stroke
 
 
 def tote_bag(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
@@ -49,130 +49,70 @@ def backpack(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]
     round_top = {"round": 210, "square": 70}[article.look.get("shape", "round")]
     body = rounded(MIDDLE - half, top, MIDDLE + half, bottom, 64)
     dome = rounded(MIDDLE - half, top - 40, MIDDLE + half, top + 500, round_top)
-    handle = Part(
-        "handle",
-        stroke(curve((MIDDLE - 90, top - 20), (MIDDLE, top - 190), (MIDDLE + 90, top - 20), 8), 36),
-        paint=colours.trim,
-    )
+    grip = curve((MIDDLE - 90, top - 20), (MIDDLE, top - 190), (MIDDLE + 90, top - 20), 8)
+    handle = Part("handle", stroke(grip, 36), colours.trim)
     on: list[Part] = []
-    parts: list[Part] = [handle]
-    if back:
-        left = Part(
-            "strap",
-            stroke(curve((MIDDLE - 90, top + 40), (MIDDLE - 230, top + 300), (MIDDLE - 190, bottom - 90), 8), 84),
-            paint=colours.trim,
-            folds=stroke(((MIDDLE - 90, top + 40), (MIDDLE - 190, bottom - 90)), 6),
-        )
-        on += [left, mirrored(left)]
-    else:
-        left = Part(
-            "strap",
-            stroke(
-                curve(
-                    (MIDDLE - half + 40, top + 120),
-                    (MIDDLE - half - 130, top + 400),
-                    (MIDDLE - half + 10, bottom - 120),
-                    8,
-                ),
-                50,
-            ),
-            paint=colours.trim,
-            shade=90,
-        )
-        parts += [left, mirrored(left)]
-        if article.has("closure") == "flap":
-            flap = (
-                *curve((MIDDLE + half - 10, top + 260), (MIDDLE, top + 420), (MIDDLE - half + 10, top + 260), 8),
-                (MIDDLE - half + 20, top - 40),
-                (MIDDLE + half - 20, top - 40),
-            )
-            on.append(
-                Part(
-                    "flap",
-                    (flap,),
-                    shade=86,
-                    clip=True,
-                    on=(Part("buckle", (box(MIDDLE - 36, top + 280, MIDDLE + 36, top + 372),), paint=colours.metal),),
-                )
-            )
-        else:
-            line = curve((MIDDLE - half + 34, top + 330), (MIDDLE, top - 220), (MIDDLE + half - 34, top + 330), 10)
-            on.append(Part("zip", stroke(line, 18), paint=colours.metal))
-        if article.has("pocket") == "front":
-            y = bottom - 380
-            paint = colours.mark if article.has("pocket_colour") == "contrast" else None
-            seam = Part(
-                "", stroke(((MIDDLE - half + 90, y + 66), (MIDDLE + half - 90, y + 66)), 14), paint=colours.metal
-            )
-            on.append(
-                Part(
-                    "pocket",
-                    (rounded(MIDDLE - half + 60, y, MIDDLE + half - 60, bottom - 50, 54),),
-                    paint=paint,
-                    shade=88,
-                    on=(seam,),
-                )
-            )
     if article.has("base") == "contrast":
-        on.insert(0, Part("base", (box(100, bottom - 110, 1100, bottom + 40),), paint=colours.trim, clip=True))
-    parts.append(Part("", (dome, body), on=tuple(on)))
-    return tuple(parts)
+        on.append(Part("base", (box(100, bottom - 110, 1100, bottom + 40),), colours.trim, clip=True))
+    if back:
+        line = curve((MIDDLE - 90, top + 40), (MIDDLE - 230, top + 300), (MIDDLE - 190, bottom - 90), 8)
+        strap = Part("strap", stroke(line, 84), colours.trim, folds=stroke((line[0], line[-1]), 6))
+        return (handle, Part("", (dome, body), on=(*on, strap, mirrored(strap))))
+    x = MIDDLE - half
+    line = curve((x + 40, top + 120), (x - 130, top + 400), (x + 10, bottom - 120), 8)
+    strap = Part("strap", stroke(line, 50), colours.trim, 90)
+    on += _pack_front(article, colours, top, bottom, half)
+    return (handle, strap, mirrored(strap), Part("", (dome, body), on=tuple(on)))
+
+
+def _pack_front(article: Article, colours: Colours, top: int, bottom: int, half: int) -> list[Part]:
+    """The fastening and the pocket of a backpack."""
+    left, right = MIDDLE - half, MIDDLE + half
+    if article.has("closure") == "flap":
+        edge = curve((right - 10, top + 260), (MIDDLE, top + 420), (left + 10, top + 260), 8)
+        buckle = Part("buckle", (box(MIDDLE - 36, top + 280, MIDDLE + 36, top + 372),), colours.metal)
+        shape = (*edge, (left + 20, top - 40), (right - 20, top - 40))
+        parts = [Part("flap", (shape,), shade=86, clip=True, on=(buckle,))]
+    else:
+        line = curve((left + 34, top + 330), (MIDDLE, top - 220), (right - 34, top + 330), 10)
+        parts = [Part("zip", stroke(line, 18), colours.metal)]
+    if article.has("pocket") == "front":
+        y = bottom - 380
+        paint = colours.mark if article.has("pocket_colour") == "contrast" else None
+        seam = Part("", stroke(((left + 90, y + 66), (right - 90, y + 66)), 14), colours.metal)
+        parts.append(Part("pocket", (rounded(left + 60, y, right - 60, bottom - 50, 54),), paint, 88, on=(seam,)))
+    return parts
 
 
 def shoulder_bag(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
     """A small bag on a long strap, with a flap or a zip."""
     top, bottom, half = 830, 1250 + article.vary("bottom", 30), 300 + article.vary("half", 30)
-    line = curve(
-        (MIDDLE - half + 16, top + 40),
-        (MIDDLE + article.vary("swing", 60), top - 1150),
-        (MIDDLE + half - 16, top + 40),
-        14,
-    )
+    ends = (MIDDLE - half + 16, top + 40), (MIDDLE + half - 16, top + 40)
+    line = curve(ends[0], (MIDDLE + article.vary("swing", 60), top - 1150), ends[1], 14)
     if article.has("strap") == "chain":
-        beads = tuple(
-            oval(x, y, 15, 15) for a, b in pairwise(line) for x, y in (a, ((a[0] + b[0]) // 2, (a[1] + b[1]) // 2))
-        )
-        strap = Part("chain", beads, paint=colours.metal)
+        links = (point for a, b in pairwise(line) for point in (a, between(a, b, 1, 2)))
+        strap = Part("chain", tuple(oval(x, y, 15, 15) for x, y in links), colours.metal)
     else:
-        strap = Part(
-            "strap", stroke(line, 34), paint=colours.trim if article.has("strap") == "contrast" else None, shade=88
-        )
-    on: list[Part] = []
-    if not back and article.has("closure") == "flap":
-        flap = (
-            *curve((MIDDLE + half, top + 150), (MIDDLE, top + 400), (MIDDLE - half, top + 150), 8),
-            (MIDDLE - half, top - 20),
-            (MIDDLE + half, top - 20),
-        )
-        on.append(
-            Part(
-                "flap",
-                (flap,),
-                shade=84,
-                clip=True,
-                on=(
-                    Part("clasp", (rounded(MIDDLE - 34, top + 226, MIDDLE + 34, top + 300, 14),), paint=colours.metal),
-                ),
-            )
-        )
-    if not back and article.has("closure") == "zip":
-        on.append(
-            Part(
-                "zip", stroke(((MIDDLE - half + 50, top + 64), (MIDDLE + half - 50, top + 64)), 20), paint=colours.metal
-            )
-        )
-    if not back and article.has("tassel") != "none":
-        x = MIDDLE + half - 90
-        on.append(
-            Part(
-                "tassel",
-                (
-                    box(x - 5, top + 70, x + 5, top + 150),
-                    ((x - 18, top + 140), (x + 18, top + 140), (x + 34, top + 330), (x - 34, top + 330)),
-                ),
-                paint=colours.mark,
-                folds=tuple(box(x + d, top + 180, x + d + 5, top + 340) for d in (-18, -3, 12)),
-            )
-        )
+        paint = colours.trim if article.has("strap") == "contrast" else None
+        strap = Part("strap", stroke(line, 34), paint, 88)
     radius = {"round": 170, "boxy": 46}[article.look.get("shape", "boxy")]
-    return (strap, Part("", (rounded(MIDDLE - half, top, MIDDLE + half, bottom, radius),), on=tuple(on)))
+    on = () if back else _bag_front(article, colours, top, half)
+    return (strap, Part("", (rounded(MIDDLE - half, top, MIDDLE + half, bottom, radius),), on=on))
+
+
+def _bag_front(article: Article, colours: Colours, top: int, half: int) -> tuple[Part, ...]:
+    """The fastening and the tassel of a shoulder bag."""
+    left, right = MIDDLE - half, MIDDLE + half
+    if article.has("closure") == "flap":
+        edge = curve((right, top + 150), (MIDDLE, top + 400), (left, top + 150), 8)
+        clasp = Part("clasp", (rounded(MIDDLE - 34, top + 226, MIDDLE + 34, top + 300, 14),), colours.metal)
+        shape = (*edge, (left, top - 20), (right, top - 20))
+        parts = [Part("flap", (shape,), shade=84, clip=True, on=(clasp,))]
+    else:
+        parts = [Part("zip", stroke(((left + 50, top + 64), (right - 50, top + 64)), 20), colours.metal)]
+    if article.has("tassel") != "none":
+        x = right - 90
+        skirt = ((x - 18, top + 140), (x + 18, top + 140), (x + 34, top + 330), (x - 34, top + 330))
+        threads = tuple(box(x + d, top + 180, x + d + 5, top + 340) for d in (-18, -3, 12))
+        parts.append(Part("tassel", (box(x - 5, top + 70, x + 5, top + 150), skirt), colours.mark, folds=threads))
+    return tuple(parts)

@@ -24,10 +24,10 @@ def _withs(*withs: str) -> Fact:
 # "feature.choice", or "drawer.feature.choice" where one word means different things on different things.
 FACTS: dict[str, Fact] = {
     "sleeve.short": Fact(("short-sleeved",), ("short sleeves",), ("The sleeves are short.",)),
-    "sleeve.elbow": Fact((), ("elbow-length sleeves", "sleeves to the elbow"), ("The sleeves end at the elbow.",)),
+    "sleeve.elbow": Fact((), ("elbow-length sleeves", "sleeves to the elbow"), ("The sleeves stop at the elbow.",)),
     "sleeve.long": Fact(("long-sleeved",), ("long sleeves", "full-length sleeves"), ("The sleeves are long.",)),
     "sleeve_shape.puffed": Fact((), ("puffed sleeves", "voluminous sleeves"), ("The sleeves are softly puffed.",)),
-    "sleeve_shape.wide": Fact((), ("wide sleeves", "sleeves that widen towards the end")),
+    "sleeve_shape.wide": Fact((), ("wide sleeves", "sleeves that widen downwards")),
     "neckline.round": Fact((), ("a round neckline", "a round neck"), ("The neckline is round.",)),
     "neckline.v": Fact(("V-neck",), ("a V-neck", "a V-shaped neckline"), ("The neckline forms a V.",)),
     "neckline.square": Fact((), ("a square neckline", "a square neck")),
@@ -36,26 +36,26 @@ FACTS: dict[str, Fact] = {
     "neck_edge.contrast": _withs("a contrasting trim around the neck", "a neckline edged in another colour"),
     "fit.slim": Fact(("slim-fit", "close-fitting"), ("a slim cut",)),
     "fit.oversized": Fact(("oversized", "roomy", "loose-fitting"), ("a loose cut",)),
-    "length.cropped": Fact(("cropped",), ("a cropped length",), ("{It} end{s} at the waist.",)),
+    "length.cropped": Fact(("cropped",), ("a cropped length",), ("{It} stop{s} at the waist.",)),
     "length.long": Fact(("long",), (), ("{It} fall{s} well below the waist.",)),
     "length.thigh": Fact((), ("a hem at the thigh",)),
     "length.knee": Fact(("knee-length",), (), ("{It} reach{es} the knee.",)),
     "length.calf": Fact(("calf-length",), (), ("{It} reach{es} the calf.",)),
     "length.ankle": Fact(("full-length", "floor-length"), (), ("{It} sweep{s} the ankles.",)),
-    "length.mini": Fact(("short",), (), ("{It} end{s} well above the knee.",)),
-    "length.midi": Fact(("midi",), (), ("{It} end{s} at mid-calf.",)),
+    "length.mini": Fact(("short",), (), ("{It} stop{s} well above the knee.",)),
+    "length.midi": Fact(("midi",), (), ("{It} stop{s} at mid-calf.",)),
     "length.maxi": Fact(("long", "floor-length")),
     "hem.ribbed": _withs("a ribbed hem", "ribbing at the hem"),
     "hem.contrast": _withs("a contrasting hem", "a hem in another colour"),
-    "hem.frill": _withs("a frilled hem", "a gathered hem"),
+    "hem.frill": _withs("a gathered hem", "a ruffled hem"),
     "hem.plain": _withs("a straight hem", "a stitched hem"),
     "cuff.ribbed": _withs("ribbed cuffs", "ribbing at the cuffs"),
     "cuff.contrast": _withs("contrasting cuffs", "cuffs in another colour"),
     "cuff.plain": _withs("wide cuffs", "neat cuffs"),
-    "pocket.chest": Fact((), ("a chest pocket", "a patch pocket on the chest"), ("A pocket sits on the chest.",)),
+    "pocket.chest": Fact((), ("a chest pocket", "an open pocket on the chest"), ("A pocket sits on the chest.",)),
     "pocket.two chest": _withs("two chest pockets with flaps", "flap pockets on the chest"),
     "pocket.kangaroo": _withs("a kangaroo pocket", "a large pocket at the front"),
-    "pocket.patch": _withs("two patch pockets", "roomy front pockets"),
+    "pocket.patch": _withs("two sewn-on pockets", "roomy front pockets"),
     "pocket.flap": _withs("flap pockets", "two pockets with flaps"),
     "pocket.side": _withs("slanted side pockets", "side pockets"),
     "pocket.side and back": _withs("slanted pockets", "two side pockets"),
@@ -72,7 +72,7 @@ FACTS: dict[str, Fact] = {
     "closure.lapel buttons": _withs("buttons at the front", "a buttoned front"),
     "closure.zip": Fact((), ("a zip at the front", "a full-length zip"), ("{It} close{s} with a zip.",)),
     "closure.half zip": _withs("a short zip at the neck", "a half-length zip"),
-    "closure.slit": _withs("a slit at the front", "a slit in the hem"),
+    "closure.slit": _withs("a slit at the front", "a short slit"),
     "jumpsuit.closure.zip": _withs("a zip at the front", "a zip down to the waist"),
     "backpack.closure.zip": _withs("a zip around the top", "a wide zip opening"),
     "backpack.closure.flap": _withs("a flap with a metal buckle", "a buckled flap"),
@@ -96,7 +96,7 @@ FACTS: dict[str, Fact] = {
     "skirt.shape.flared": Fact(("flared",), ("a full flare",)),
     "skirt.shape.a-line": Fact(("A-line",), ("an A-line shape",)),
     "skirt.shape.pleated": Fact((), ("pressed pleats", "narrow pleats"), ("The pleats fall softly.",)),
-    "skirt.pocket.patch": _withs("two patch pockets", "rounded pockets"),
+    "skirt.pocket.patch": _withs("two sewn-on pockets", "rounded pockets"),
     "skirt.hem.frill": _withs("a frill at the bottom", "a wide frill"),
     "tote_bag.shape.wide": Fact((), ("a shape that widens at the top",)),
     "backpack.shape.round": Fact((), ("a rounded top",)),
@@ -104,7 +104,7 @@ FACTS: dict[str, Fact] = {
     "strap.thin": _withs("thin straps", "narrow shoulder straps"),
     "strap.wide": _withs("wide straps", "broad shoulder straps"),
     "frill.frill": _withs("a frill at the neckline", "a frilled neckline"),
-    "edge.contrast": _withs("a contrasting edge at the neckline"),
+    "edge.contrast": _withs("a neckline edged in another colour", "a contrasting neckline"),
     "umbrella.edge.contrast": _withs("a contrasting edge", "an edge in another colour"),
     "leg.full": Fact(("full-length",), ("long legs",)),
     "leg.cropped": Fact(("cropped",), ("cropped legs",)),
@@ -115,13 +115,13 @@ FACTS: dict[str, Fact] = {
     "leg_shape.wide": Fact(("wide-leg",), ("wide legs",)),
     "leg_shape.tapered": Fact(("tapered",), ("tapered legs", "legs that narrow towards the ankle")),
     "waist.button": _withs("a button at the waist", "a waistband with a button"),
-    "waist.loops": _withs("belt loops", "a waistband with loops"),
+    "waist.loops": _withs("loops at the waistband", "a waistband with loops"),
     "waist.drawstring": _withs("a drawstring at the waist", "an elasticated waistband and a drawstring"),
     "waist.elasticated": Fact((), ("an elasticated waistband", "elastication at the waistband")),
     "waist.contrast": _withs("a contrasting waistband", "a waistband in another colour"),
     "waist.belt": Fact(("belted",), ("a belt with a metal buckle", "a contrasting belt")),
     "crease.crease": _withs("pressed creases"),
-    "trousers.hem.turn-up": _withs("turn-ups", "turn-ups at the hem"),
+    "trousers.hem.turn-up": _withs("turn-ups", "deep turn-ups"),
     "dungarees.hem.turn-up": _withs("turn-ups", "deep turn-ups"),
     "trousers.hem.ribbed": _withs("ribbed cuffs", "cuffs at the ankles"),
     "trousers.hem.contrast": _withs("contrasting hems", "a hem in another colour"),
@@ -133,7 +133,7 @@ FACTS: dict[str, Fact] = {
     "bib_pocket.pocket": _withs("a pocket on the bib", "a bib pocket"),
     "socks.length.ankle": Fact(("ankle", "short")),
     "socks.length.calf": Fact(("calf-length",)),
-    "socks.length.knee": Fact((), ("a knee-high leg",)),
+    "socks.length.knee": Fact(("knee-high", "knee-length")),
     "socks.heel.contrast": _withs("contrasting heels", "heels in another colour"),
     "socks.toe.contrast": _withs("contrasting toes", "toes in another colour"),
     "socks.cuff.plain": _withs("ribbed cuffs", "a ribbed cuff"),
@@ -185,6 +185,7 @@ FACTS: dict[str, Fact] = {
     "shoulder_bag.strap.chain": _withs("a chain", "a long metal chain"),
     "tassel.tassel": _withs("a tassel", "a hanging tassel"),
     "peak.contrast": _withs("a contrasting peak", "a peak in another colour"),
+    "cap.strap.strap": Fact(),  # seen from behind only
     "beanie.cuff.plain": _withs("a ribbed turn-up cuff", "a wide cuff"),
     "beanie.cuff.contrast": _withs("a contrasting cuff", "a cuff in another colour"),
     "pompom.plain": _withs("a pompom", "a fluffy pompom"),
@@ -198,8 +199,8 @@ FACTS: dict[str, Fact] = {
     "ribbon.flower": _withs("a ribbon and a flower", "a flower on the ribbon"),
     "scarf.width.wide": Fact(("wide",)),
     "scarf.width.narrow": Fact(("narrow",)),
-    "fringe.fringe": Fact(("fringed",), ("a fringe", "a long fringe at the ends")),
-    "ends.striped": _withs("stripes at the ends"),
+    "fringe.fringe": Fact(("fringed",), ("a fringe", "a long fringe")),
+    "ends.striped": _withs("three woven stripes", "stripes on either side"),
     "ends.contrast": _withs("contrasting ends", "ends in another colour"),
     "tie.width.slim": Fact(("slim", "narrow")),
     "tie.width.wide": Fact(("wide",)),
@@ -209,7 +210,7 @@ FACTS: dict[str, Fact] = {
     "bow_tie.width.slim": Fact(("slim", "narrow")),
     "bow_tie.width.wide": Fact(("wide", "generous")),
     "knot.contrast": _withs("a contrasting knot", "a knot in another colour"),
-    "band.band": _withs("an adjustable band", "a neck band"),
+    "band.band": _withs("an adjustable band", "a band to fasten it"),
     "gloves.length.long": Fact(("long",)),
     "gloves.length.short": Fact(("short",)),
     "mittens.length.long": Fact(("long",)),
@@ -254,17 +255,17 @@ def _table(text: str) -> dict[str, tuple[str, ...]]:
 # part or pattern: the words of texts that point at it. Words of the noun point at the whole garment.
 POINTERS = _table("""
     sleeve: sleeve, sleeves, sleeved; cuff: cuff, cuffs; neckline: neckline, neck; collar: collar; lapel: lapel,
-    lapels; buttons: buttons, button, buttoned; button: button, buttons; placket: placket; zip: zip; pocket: pocket,
-    pockets; flap: flap, flaps; hood: hood, hooded; drawstring: drawstring; hem: hem, hems; frill: frill, frilled;
-    belt: belt, belted; buckle: buckle, buckled; bow: bow; waistband: waistband; loops: loops; strap: strap, straps;
-    star: star; circle: circle; heart: heart; lightning: lightning, bolt; letter: letter; patch: patch, patches;
-    yoke: yoke; leg: leg, legs; turn-up: turn-up, turn-ups; rip: rips, ripped; panel: panel, panels; pleats: pleats,
-    pleated; slit: slit; bib: bib; fly: fly; laces: laces, lacing, lace-up; sole: sole, soles; heel: heel, heels,
-    heeled; toe: toe, toes; shaft: shaft; flower: flower; handle: handle, handles; base: base; chain: chain; clasp:
-    clasp; tassel: tassel; peak: peak; pompom: pompom; brim: brim, brimmed; crown: crown; ribbon: ribbon; fringe:
-    fringe, fringed; ends: ends; stripes: stripes; tip: tip; pin: pin; knot: knot; wing: wings; band: band; fingers:
-    fingers; thumb: thumb; end: end; holes: holes; lens: lens, lenses; frame: frame; bridge: bridge; arm: arms;
-    canopy: canopy; edge: edge; striped: striped, stripes; pinstriped: pinstriped, stripes; checked: checked,
+    lapels; buttons: buttons, button, buttoned; button: button, buttons, buttoned; placket: placket; zip: zip; pocket:
+    pocket, pockets; flap: flap, flaps; hood: hood, hooded; drawstring: drawstring; hem: hem, hems; frill: frill,
+    frilled; belt: belt, belted; buckle: buckle, buckled; bow: bow; waistband: waistband; loops: loops; strap: strap,
+    straps; star: star; circle: circle; heart: heart; lightning: lightning, bolt; letter: letter; patch: patch,
+    patches; yoke: yoke; leg: leg, legs; turn-up: turn-up, turn-ups; rip: rips, ripped; panel: panel, panels; pleats:
+    pleats, pleated; slit: slit; bib: bib; fly: fly; laces: laces, lacing, lace-up; sole: sole, soles; heel: heel,
+    heels, heeled; toe: toe, toes; shaft: shaft; flower: flower; handle: handle, handles; base: base; chain: chain;
+    clasp: clasp; tassel: tassel; peak: peak; pompom: pompom; brim: brim, brimmed; crown: crown; ribbon: ribbon;
+    fringe: fringe, fringed; ends: ends; stripes: stripes; tip: tip; pin: pin; knot: knot; wing: wings; band: band;
+    fingers: fingers; thumb: thumb; end: end; holes: holes; lens: lens, lenses; frame: frame; bridge: bridge; arm:
+    arms; canopy: canopy; edge: edge; striped: striped, stripes; pinstriped: pinstriped, stripes; checked: checked,
     gingham, check; dotted: dotted, spotted, polka-dot, dots, dot, spot; floral: floral, flower-print, flowers;
     zigzag: zigzag; argyle: argyle, diamond-patterned, diamonds; starry: starry, star-print, stars, star; leopard:
     leopard, leopard-print; melange: marl, melange, speckled, marled

@@ -2,22 +2,13 @@
 
 from fashionvl.catalogue.sample.article import Draw, Kind
 from fashionvl.catalogue.sample.bags import backpack, shoulder_bag, tote_bag
-from fashionvl.catalogue.sample.lower import dungarees, jumpsuit, skirt, socks, swimsuit, trousers
+from fashionvl.catalogue.sample.hats import beanie, cap, sun_hat
+from fashionvl.catalogue.sample.lower import skirt, trousers
+from fashionvl.catalogue.sample.pairs import gloves, mittens, socks
 from fashionvl.catalogue.sample.shoes import boots, court_shoes, sandals, trainers
-from fashionvl.catalogue.sample.small import (
-    beanie,
-    belt,
-    bow_tie,
-    cap,
-    gloves,
-    mittens,
-    scarf,
-    sun_hat,
-    sunglasses,
-    tie,
-    umbrella,
-)
+from fashionvl.catalogue.sample.small import belt, bow_tie, scarf, sunglasses, tie, umbrella
 from fashionvl.catalogue.sample.upper import upper
+from fashionvl.catalogue.sample.whole import dungarees, jumpsuit, swimsuit
 
 _SOME = ("solid",) * 4
 _JERSEY = (*_SOME, "striped", "dotted", "melange", "floral", "starry")

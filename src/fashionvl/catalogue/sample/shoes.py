@@ -1,33 +1,14 @@
 """Shoes, from the side; the second one of the pair stands behind."""
 
-from dataclasses import replace
-
 from fashionvl.catalogue.sample.article import Article, Colours
+from fashionvl.catalogue.sample.place import flower, mirrored, shifted
 from fashionvl.catalogue.sample.scene import RGB, Part
 from fashionvl.catalogue.sample.shapes import Polygon, between, box, curve, oval, stroke
-from fashionvl.catalogue.sample.upper import mirrored
 
 FLOOR = 1100
 WHITE: RGB = (244, 243, 238)
 RUBBER: RGB = (150, 112, 74)
 BLACK: RGB = (38, 36, 38)
-
-
-def shifted(part: Part, dx: int, dy: int, shade: int) -> Part:
-    """The part and all that lies on it, moved and a little darker."""
-
-    def move(shapes: tuple[Polygon, ...]) -> tuple[Polygon, ...]:
-        return tuple(tuple((x + dx, y + dy) for x, y in shape) for shape in shapes)
-
-    on = tuple(shifted(child, dx, dy, shade) for child in part.on)
-    return replace(
-        part,
-        shapes=move(part.shapes),
-        folds=move(part.folds),
-        lights=move(part.lights),
-        on=on,
-        shade=part.shade * shade // 100,
-    )
 
 
 def _pair(parts: tuple[Part, ...], article: Article, back: bool) -> tuple[Part, ...]:
@@ -51,25 +32,24 @@ def trainers(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]
         *curve((690, floor - 370 - up), (760, floor - 300 - up), (900, floor - 380 - up), 5),
         *curve((940, floor - 370 - up), (930, floor - 160), (960, floor), 5),
     )  # fmt: skip
-    on: list[Part] = [
-        Part(
-            "toe",
-            (oval(220, floor - 20, 150, 130),),
-            paint=WHITE if article.has("toe") == "white" else None,
-            shade=88,
-            clip=True,
-        )
-    ]
+    sole: Polygon = (
+        (176, floor - 26), (972, floor - 16), (986, floor + 30),
+        *curve((980, FLOOR), (600, FLOOR + 8), (230, FLOOR), 4), (170, floor + 20),
+    )  # fmt: skip
+    line = stroke(((180, floor + thick // 2), (980, floor + thick // 2)), 8)
+    base = Part("sole", (sole,), _sole_paint(article, colours), folds=line)
+    return _pair((Part("", (upper,), on=_on_trainer(article, colours, floor, up, back)), base), article, back)
+
+
+def _on_trainer(article: Article, colours: Colours, floor: int, up: int, back: bool) -> tuple[Part, ...]:
+    """Toe cap, heel tab, side panel, and what closes it."""
+    toe = WHITE if article.has("toe") == "white" else None
+    on = [Part("toe", (oval(220, floor - 20, 150, 130),), toe, 88, clip=True)]
     if article.has("heel_tab") != "none":
         on.append(Part("heel", (box(868, floor - 300, 1000, floor + 10),), paint=colours.mark, clip=True))
     if article.has("panel") != "none" and not back:
         wave = stroke(curve((560, floor - 30), (640, floor - 60), (800, floor - 230), 6), 44)
         on.append(Part("panel", wave, paint=colours.mark, clip=True, rim=False))
-    lace_colour = WHITE if article.has("laces") == "white" else colours.trim
-    rows: list[Polygon] = []
-    for i in range(5 if up < 100 else 7):
-        x, y = between((430, floor - 196), (660, floor - 330 - up), i, 5 if up < 100 else 7)
-        rows += stroke(((x, y - 12), (x + 76, y + 62)), 20)
     if article.has("laces") == "straps":
         straps = tuple(
             q
@@ -78,21 +58,11 @@ def trainers(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]
         )
         on.append(Part("strap", straps, paint=colours.trim, clip=True))
     else:
-        on.append(Part("laces", tuple(rows), paint=lace_colour))
-    sole: Polygon = (
-        (176, floor - 26),
-        (972, floor - 16),
-        (986, floor + 30),
-        *curve((980, FLOOR), (600, FLOOR + 8), (230, FLOOR), 4),
-        (170, floor + 20),
-    )
-    base = Part(
-        "sole",
-        (sole,),
-        paint=_sole_paint(article, colours),
-        folds=stroke(((180, floor + thick // 2), (980, floor + thick // 2)), 8),
-    )
-    return _pair((Part("", (upper,), on=tuple(on)), base), article, back)
+        count = 5 if up < 100 else 7
+        starts = (between((430, floor - 196), (660, floor - 330 - up), i, count) for i in range(count))
+        rows = tuple(quad for x, y in starts for quad in stroke(((x, y - 12), (x + 76, y + 62)), 20))
+        on.append(Part("laces", rows, WHITE if article.has("laces") == "white" else colours.trim))
+    return tuple(on)
 
 
 def boots(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
@@ -107,7 +77,22 @@ def boots(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
         *curve((596, top), (720, top + 26), (850, top), 4), (846, 800),
         *curve((846, 800), (870, 940), (880, back_floor), 5), (620, back_floor + 10), (480, floor),
     )  # fmt: skip
-    on: list[Part] = [Part("shaft", (box(500, top - 40, 1000, 800),), shade=94, clip=True)]
+    sole: Polygon = (
+        (214, floor - 8), (520, floor - 8), (640, back_floor), (890, back_floor),
+        (892, back_floor + 22), (650, back_floor + 26), (520, FLOOR), (226, FLOOR),
+    )  # fmt: skip
+    block: Polygon = ((700, back_floor), (888, back_floor), (880, FLOOR), (720, FLOOR))
+    if article.has("heel") == "high":
+        block = ((770, back_floor), (888, back_floor), (876, FLOOR), (826, FLOOR))
+    paint = _sole_paint(article, colours)
+    shaft = Part("shaft", (box(500, top - 40, 1000, 800),), shade=94, clip=True)
+    leather = Part("", (upper,), on=(shaft, *_fastening(article, colours, top, back)))
+    return _pair((leather, Part("heel", (block,), paint), Part("sole", (sole,), paint)), article, back)
+
+
+def _fastening(article: Article, colours: Colours, top: int, back: bool) -> list[Part]:
+    """What closes a boot."""
+    on: list[Part] = []
     if article.has("fastening") == "laces":
         rows = tuple(
             q
@@ -122,31 +107,10 @@ def boots(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
         buckle = Part("buckle", (box(690, 826, 760, 896),), paint=colours.metal)
         on.append(Part("strap", stroke(((540, 880), (900, 850)), 44), paint=colours.trim, on=(buckle,), clip=True))
     if article.has("fastening") == "elastic":
-        on.append(
-            Part(
-                "panel",
-                (((660, top + 20), (790, top + 20), (760, 900), (690, 900)),),
-                paint=BLACK,
-                folds=tuple(box(x, top, x + 8, 920) for x in range(650, 800, 22)),
-                clip=True,
-            )
-        )
-    sole: Polygon = (
-        (214, floor - 8),
-        (520, floor - 8),
-        (640, back_floor),
-        (890, back_floor),
-        (892, back_floor + 22),
-        (650, back_floor + 26),
-        (520, FLOOR),
-        (226, FLOOR),
-    )
-    block: Polygon = ((700, back_floor), (888, back_floor), (880, FLOOR), (720, FLOOR))
-    if article.has("heel") == "high":
-        block = ((770, back_floor), (888, back_floor), (876, FLOOR), (826, FLOOR))
-    paint = _sole_paint(article, colours)
-    parts = (Part("", (upper,), on=tuple(on)), Part("heel", (block,), paint=paint), Part("sole", (sole,), paint=paint))
-    return _pair(parts, article, back)
+        ribs = tuple(box(x, top, x + 8, 920) for x in range(650, 800, 22))
+        wedge = ((660, top + 20), (790, top + 20), (760, 900), (690, 900))
+        on.append(Part("panel", (wedge,), BLACK, folds=ribs, clip=True))
+    return on
 
 
 def court_shoes(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
@@ -171,8 +135,8 @@ def court_shoes(article: Article, colours: Colours, back: bool) -> tuple[Part, .
         on.append(Part("bow", bow, paint=colours.trim))
     if article.has("trim") == "buckle":
         on.append(Part("buckle", (box(366, floor - 150, 436, floor - 80),), paint=colours.metal))
-    if article.has("toe") == "cap":
-        on.append(Part("toe", (oval(240, floor - 10, 120, 130),), paint=colours.trim, clip=True))
+    cap = colours.trim if article.has("toe") == "cap" else None
+    on.append(Part("toe", (oval(240, floor - 10, 120, 130),), paint=cap, shade=100 if cap else 92, clip=True))
     parts: list[Part] = []
     if article.has("strap") == "ankle":
         around = curve((902, rear - 286), (820, rear - 330), (740, rear - 262), 5)
@@ -199,45 +163,24 @@ def sandals(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
     rear = FLOOR - (190 if article.has("sole_height") == "wedge" else thick)
     floor = FLOOR - thick
     sole: Polygon = (
-        (190, floor),
-        (460, floor),
-        *curve((520, floor), (660, rear), (920, rear), 5),
-        (930, rear + 20),
-        (912, FLOOR),
-        (220, FLOOR),
-    )
+        (190, floor), (460, floor), *curve((520, floor), (660, rear), (920, rear), 5),
+        (930, rear + 20), (912, FLOOR), (220, FLOOR),
+    )  # fmt: skip
     middle = (floor + rear) // 2
     front = curve((270, floor + 4), (380, floor - 190), (500, floor + 4), 8)
     straps = [Part("strap", stroke(front, 56), paint=None)]
     if article.has("straps") in ("two", "ankle"):
-        straps.append(
-            Part("strap", stroke(curve((430, middle), (560, middle - 220), (640, middle - 6), 8), 50), shade=96)
-        )
+        second = curve((430, middle), (560, middle - 220), (640, middle - 6), 8)
+        straps.append(Part("strap", stroke(second, 50), shade=96))
     if article.has("straps") == "ankle":
-        straps.append(Part("strap", stroke(curve((900, rear), (900, rear - 120), (880, rear - 180), 4), 40), shade=90))
-        straps.append(
-            Part("strap", stroke(curve((890, rear - 180), (740, rear - 260), (660, rear - 150), 6), 38), shade=94)
-        )
-    on_strap = []
+        behind = curve((900, rear), (900, rear - 120), (880, rear - 180), 4)
+        around = curve((890, rear - 180), (740, rear - 260), (660, rear - 150), 6)
+        straps += [Part("strap", stroke(behind, 40), shade=90), Part("strap", stroke(around, 38), shade=94)]
+    ornament = []
     if article.has("trim") == "buckle":
-        on_strap.append(Part("buckle", (box(352, floor - 128, 418, floor - 62),), paint=colours.metal))
+        ornament.append(Part("buckle", (box(352, floor - 128, 418, floor - 62),), colours.metal))
     if article.has("trim") == "flower":
-        petals = tuple(
-            oval(384 + dx, floor - 100 + dy, 32, 32)
-            for dx, dy in ((0, -40), (38, -12), (24, 32), (-24, 32), (-38, -12))
-        )
-        on_strap.append(
-            Part(
-                "flower",
-                petals,
-                paint=colours.mark,
-                on=(Part("", (oval(384, floor - 100, 20, 20),), paint=(250, 214, 90)),),
-            )
-        )
-    base = Part(
-        "sole",
-        (sole,),
-        paint=_sole_paint(article, colours),
-        folds=stroke(((200, floor + 24), (470, floor + 24), (920, rear + 24)), 8),
-    )
-    return _pair((base, *straps, *on_strap), article, back)
+        ornament.append(flower(384, floor - 100, 32, colours.mark))
+    line = stroke(((200, floor + 24), (470, floor + 24), (920, rear + 24)), 8)
+    base = Part("sole", (sole,), _sole_paint(article, colours), folds=line)
+    return _pair((base, *straps, *ornament), article, back)

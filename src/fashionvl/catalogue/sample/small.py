@@ -1,101 +1,9 @@
-"""Hats, scarves, ties, gloves, belts, sunglasses, umbrellas."""
+"""Scarves, ties, belts, sunglasses, umbrellas."""
 
 from fashionvl.catalogue.sample.article import Article, Colours
-from fashionvl.catalogue.sample.cloth import star
+from fashionvl.catalogue.sample.place import mirrored
 from fashionvl.catalogue.sample.scene import Part
 from fashionvl.catalogue.sample.shapes import MIDDLE, Polygon, box, curve, mirror, oval, rounded, stroke
-from fashionvl.catalogue.sample.upper import mirrored
-
-
-def cap(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
-    """A baseball cap with its peak to the left."""
-    base = 920
-    dome: Polygon = (
-        *curve((330, base), (300, 500 + article.vary("dome", 24)), (640, 510), 8),
-        *curve((640, 510), (960, 520), (950, base), 8),
-        *curve((950, base), (640, base + 60), (330, base), 6),
-    )
-    seams = stroke(curve((640, 512), (560, 700), (560, base + 30), 5), 6) + stroke(
-        curve((640, 512), (780, 700), (790, base + 20), 5), 6
-    )
-    on: list[Part] = [Part("", seams, shade=64, rim=False)]
-    if article.has("print") != "none" and not back:
-        logo = {
-            "star": (star(450, 760, 76),),
-            "circle": (oval(450, 760, 60, 60),),
-            "letter": stroke(((400, 820), (450, 700), (500, 820)), 22) + stroke(((420, 780), (480, 780)), 18),
-        }
-        on.append(Part(article.has("print"), logo[article.has("print")], paint=colours.mark, rim=False))
-    if back and article.has("strap") != "none":
-        on.append(Part("strap", stroke(((520, base - 40), (800, base - 50)), 40), paint=colours.trim))
-    parts: list[Part] = [Part("button", (oval(640, 506, 34, 20),), paint=colours.trim), Part("", (dome,), on=tuple(on))]
-    peak: Polygon = (
-        *curve((330, base - 20), (90, base - 40), (110, base + 90), 8),
-        *curve((110, base + 90), (300, base + 20), (600, base + 46), 8),
-    )
-    paint = colours.trim if article.has("peak") == "contrast" else None
-    stitches = stroke(curve((180, base + 30), (290, base - 16), (420, base + 12), 6), 6)
-    parts.append(Part("peak", (peak,), paint=paint, shade=86, folds=stitches))
-    return tuple(mirrored(part) for part in parts) if back else tuple(parts)
-
-
-def beanie(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
-    """A knitted hat."""
-    base, half = 1060, 290 + article.vary("half", 16)
-    top = {"slouchy": 380, "close": 520}[article.look.get("fit", "close")]
-    dome: Polygon = (
-        *curve((MIDDLE - half, base), (MIDDLE - half - 10, top), (MIDDLE, top), 8),
-        *curve((MIDDLE, top), (MIDDLE + half + 10, top), (MIDDLE + half, base), 8),
-    )
-    folds = tuple(
-        ((x, top + 40), (MIDDLE + (x - MIDDLE) * 3 + 8, base), (MIDDLE + (x - MIDDLE) * 3 - 8, base))
-        for x in range(MIDDLE - 90, MIDDLE + 91, 30)
-    )
-    on: list[Part] = []
-    if article.has("cuff") != "none":
-        paint = colours.trim if article.has("cuff") == "contrast" else None
-        ribs = tuple(box(x, base - 150, x + 12, base + 20) for x in range(250, 960, 36))
-        on.append(Part("cuff", (box(100, base - 150, 1100, base + 10),), paint=paint, shade=84, folds=ribs, clip=True))
-    if article.has("patch") != "none" and not back:
-        on.append(Part("patch", (rounded(MIDDLE - 60, base - 116, MIDDLE + 60, base - 40, 10),), paint=colours.mark))
-    parts: list[Part] = []
-    if article.has("pompom") != "none":
-        paint = colours.trim if article.has("pompom") == "contrast" else colours.main
-        fluff = tuple(
-            oval(MIDDLE + dx, top - 60 + dy, 62, 62)
-            for dx, dy in ((0, -44), (44, -14), (28, 36), (-28, 36), (-44, -14))
-        )
-        parts.append(Part("pompom", fluff, paint=paint))
-    parts.append(Part("", (dome,), folds=folds, on=tuple(on)))
-    return tuple(parts)
-
-
-def sun_hat(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
-    """A hat with a wide brim."""
-    wide = {"wide": 500, "narrow": 390}[article.look.get("brim", "wide")] + article.vary("wide", 20)
-    brim = Part("brim", (oval(MIDDLE, 930, wide, 150),), shade=90)
-    crown: Polygon = (
-        *curve((MIDDLE - 250, 920), (MIDDLE - 250, 560), (MIDDLE - 90, 560), 8),
-        *curve((MIDDLE - 90, 560), (MIDDLE, 590), (MIDDLE + 90, 560), 4),
-        *curve((MIDDLE + 90, 560), (MIDDLE + 250, 560), (MIDDLE + 250, 920), 8),
-        *curve((MIDDLE + 250, 920), (MIDDLE, 1000), (MIDDLE - 250, 920), 8),
-    )
-    on: list[Part] = []
-    if article.has("ribbon") != "none":
-        band = curve((MIDDLE - 300, 880), (MIDDLE, 964), (MIDDLE + 300, 880), 8)
-        on.append(Part("ribbon", ((*band, *((x, y - 84) for x, y in band[::-1])),), paint=colours.trim, clip=True))
-    parts = [brim, Part("crown", (crown,), on=tuple(on))]
-    if article.has("ribbon") == "bow" and not back:
-        bow = (((760, 880), (850, 820), (856, 930)), ((760, 880), (670, 824), (668, 930)), oval(760, 880, 22, 26))
-        parts.append(Part("bow", bow, paint=colours.trim))
-    if article.has("ribbon") == "flower" and not back:
-        petals = tuple(
-            oval(740 + dx, 870 + dy, 34, 34) for dx, dy in ((0, -42), (40, -12), (26, 36), (-26, 36), (-40, -12))
-        )
-        parts.append(
-            Part("flower", petals, paint=colours.mark, on=(Part("", (oval(740, 870, 22, 22),), paint=(250, 214, 90)),))
-        )
-    return tuple(parts)
 
 
 def scarf(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
@@ -164,8 +72,11 @@ def tie(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
     if article.has("tip") == "square":
         blade = ((MIDDLE - 40, 380), (MIDDLE + 40, 380), (MIDDLE + half, end - 40), (MIDDLE - half, end - 40))
     on: list[Part] = []
-    if article.has("tip") == "contrast":
-        on.append(Part("tip", (box(300, end - 200, 900, end + 20),), paint=colours.mark, clip=True))
+    if article.has("tip") != "none":
+        paint = colours.mark if article.has("tip") == "contrast" else None
+        on.append(
+            Part("tip", (box(300, end - 200, 900, end + 20),), paint=paint, shade=100 if paint else 90, clip=True)
+        )
     if article.has("pin") != "none" and not back:
         on.append(Part("pin", (box(MIDDLE - half, 840, MIDDLE + half // 2, 862),), paint=colours.metal))
     knot: Polygon = ((MIDDLE - 84, 270), (MIDDLE + 84, 270), (MIDDLE + 46, 396), (MIDDLE - 46, 396))
@@ -201,57 +112,6 @@ def bow_tie(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
         )
     )
     return tuple(parts)
-
-
-def gloves(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
-    """A pair of gloves, fingers up."""
-    return _pair_of_hands(article, colours, back, fingers=True)
-
-
-def mittens(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:
-    """A pair of mittens."""
-    return _pair_of_hands(article, colours, back, fingers=False)
-
-
-def _pair_of_hands(article: Article, colours: Colours, back: bool, *, fingers: bool) -> tuple[Part, ...]:
-    x, low = 316, {"short": 1080, "long": 1250}[article.look.get("length", "short")] + article.vary("low", 16)
-    parts: list[Part] = []
-    if fingers:
-        tips = (560, 500, 520, 590)
-        reach = tuple(rounded(x - 150 + 78 * i, tips[i], x - 78 + 78 * i, 860, 34) for i in range(4))
-        parts.append(Part("fingers", reach, shade=96))
-    palm: Polygon = ((x - 150, 820), (x + 160, 820), (x + 150, 980), (x + 120, low), (x - 120, low), (x - 146, 980))
-    if not fingers:
-        palm = (
-            *curve((x - 150, 820), (x - 160, 500), (x, 490), 8),
-            *curve((x, 490), (x + 160, 500), (x + 160, 820), 8),
-            *palm[2:],
-        )
-    thumb = Part(
-        "thumb",
-        (*stroke(curve((x + 110, 950), (x + 240, 900), (x + 236, 740), 6), 92), oval(x + 236, 744, 46, 46)),
-        shade=92,
-    )
-    cuff_top = low - 150
-    ribs = tuple(box(i, cuff_top, i + 10, low + 20) for i in range(x - 150, x + 150, 30))
-    paint = colours.trim if article.has("cuff") == "contrast" else None
-    on: list[Part] = [
-        Part("cuff", (box(x - 220, cuff_top, x + 220, low + 20),), paint=paint, shade=84, folds=ribs, clip=True)
-    ]
-    if article.has("strap") != "none" and not back:
-        on.append(
-            Part(
-                "strap",
-                (box(x - 220, cuff_top - 60, x + 220, cuff_top - 18),),
-                paint=colours.trim,
-                clip=True,
-                on=(Part("button", (oval(x + 60, cuff_top - 39, 22, 22),), paint=colours.metal),),
-            )
-        )
-    if article.has("motif") != "none" and not back:
-        on.append(Part("star", (star(x, 800, 76),), paint=colours.mark, rim=False))
-    parts += [thumb, Part("", (palm,), on=tuple(on))]
-    return (*(mirrored(part) for part in parts), *parts)
 
 
 def belt(article: Article, colours: Colours, back: bool) -> tuple[Part, ...]:

@@ -7,11 +7,12 @@ from random import Random
 from fashionvl.catalogue.sample.article import Article, Dye, draw_of
 from fashionvl.catalogue.sample.facts import FACTS, PATTERN_SAID, POINTERS, Fact
 
-_NAMES = (
-    "Alba Aurora Bella Bruno Carla Casper Dalia Dante Edith Elin Emil Fern Flora Frida Greta Gus Hazel Henrik Ida Ines "
-    "Iris Jonas Jules Karin Kit Lena Lou Luca Mara Milo Nell Nils Olive Otto Pearl Petra Quinn Rita Robin Rosa Sage "
-    "Selma Stella Sten Tilda Tove Una Vera Viggo Wilma Winnie Ylva Zoe"
-).split()
+_NAMES = [
+    "Alba", "Aurora", "Bella", "Bruno", "Carla", "Casper", "Dalia", "Dante", "Edith", "Elin", "Emil", "Fern", "Flora",
+    "Frida", "Greta", "Gus", "Hazel", "Henrik", "Ida", "Ines", "Iris", "Jonas", "Jules", "Karin", "Kit", "Lena", "Lou",
+    "Luca", "Mara", "Milo", "Nell", "Nils", "Olive", "Otto", "Pearl", "Petra", "Quinn", "Rita", "Robin", "Rosa", "Sage",
+    "Selma", "Stella", "Sten", "Tilda", "Tove", "Una", "Vera", "Viggo", "Wilma", "Winnie", "Ylva", "Zoe",
+]  # fmt: skip
 _MOOD = {
     "spring": ("A light layer for spring.", "Made with mild days in mind.", "Just right for the first warm days."),
     "summer": ("An easy choice for summer.", "Ready for sunny days.", "Pack {it} for the holidays."),
