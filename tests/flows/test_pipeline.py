@@ -1,0 +1,132 @@
+"""The flow is DVC's graph: what DVC skips is Cached, what fails stops only what needs it."""
+
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+RUN = """\
+import json, sys
+from flows import env
+env.apply()
+from flows.pipeline import pipeline
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
+state = pipeline(return_state=True)
+with get_client(sync_client=True) as client:
+    runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [state.state_details.flow_run_id]}))
+print("STATES", json.dumps({"flow": [state.name, state.message], **{run.name: run.state.name for run in runs}}))
+"""
+
+
+def states(said: str) -> dict:
+    return json.loads(next(line for line in said.splitlines() if line.startswith("STATES"))[len("STATES") :])
+
+
+@pytest.fixture
+def flow(project):
+    """Run the flow in the project -> the state of the flow and of every task, and all that was printed."""
+
+    def run() -> tuple[dict, str]:
+        said = project.ok(sys.executable, "-c", RUN, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+        return states(said), said
+
+    return run
+
+
+def test_the_plan_is_dvcs_graph(project):
+    said = project.ok(sys.executable, "-c", "from flows.pipeline import plan; import json; print(json.dumps(plan()))")
+    plan = dict(json.loads(said.splitlines()[-1]))
+    assert list(plan) == ["catalogue", "pretrain@kaleido", "compare"]
+    assert plan["pretrain@kaleido"] == ["catalogue"]
+    assert plan["compare"] == ["pretrain@kaleido"]
+
+
+def test_the_plan_of_this_project_has_every_stage_after_what_it_needs():
+    from flows.pipeline import plan
+
+    order = plan()
+    seen: set[str] = set()
+    for stage, needs in order:
+        assert seen.issuperset(needs), stage
+        seen.add(stage)
+    assert {"catalogue", "words", "encoder", "compare"} <= seen
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_what_fails_stops_only_what_needs_it_and_a_second_run_is_cached(project, flow):
+    project.write("data/catalogue.csv", "product_id\n")
+    project.ok(sys.executable, "-m", "dvc", "add", "-q", "data")
+    ignored = (project.root / ".gitignore").read_text()
+    stage = project.root / "src/fashionvl/stages/pretrain.py"
+    before = stage.read_text()
+    stage.write_text("print('line one'); raise SystemExit('a loss is no number')")
+    found, said = flow()
+    assert found["catalogue"] == "Completed"
+    assert found["pretrain@kaleido"] == "Failed"
+    assert found["compare"] == "NotReady"
+    assert found["flow"][0] == "Failed"
+    assert "a loss is no number" in said
+    # One `dvc repro` over all stages was seen to take its lines out of .gitignore when a stage failed.
+    assert (project.root / ".gitignore").read_text() == ignored
+    assert not project.ok("git", "status", "--porcelain", "build", "data").strip()
+
+    stage.write_text(before)
+    found, _ = flow()
+    assert found["catalogue"] == "Cached"
+    assert found["pretrain@kaleido"] == found["compare"] == "Completed"
+
+    found, _ = flow()
+    assert found["flow"] == ["Completed", "4/4 cached"]
+    assert {name for name, state in found.items() if state == "Cached"} == set(found) - {"flow"}
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_make_run_goes_from_nothing_to_a_summary_and_then_does_nothing(project):
+    project.write("params.yaml", (project.root / "params.yaml").read_text() + "run_contrast: []\n")
+    project.write("build/metrics/kaleido.json", '{"sampled.i2t.R@1": 0.25, "sampled.i2t.R@1.low": 0.1}')
+    first = project.ok(sys.executable, "-m", "flows.run")
+    assert "to do: catalogue" in first
+    assert "sampled.i2t.R@1" in first
+    assert "0.2500" in first
+    assert "R@1.low" not in first
+    assert (project.root / "data/catalogue.csv").exists()
+    second = project.ok(sys.executable, "-m", "flows.run")
+    assert "nothing to do" in second
+    assert "Prefect" not in second.split("in the browser")[0]  # it was not even started
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_prefect_that_is_away_is_one_sentence_and_dvc_does_not_care(project):
+    project.write("params.yaml", (project.root / "params.yaml").read_text() + "run_contrast: []\n")
+    dead = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    answer = project.run(sys.executable, "-m", "flows.run", **dead)
+    assert answer.returncode == 1
+    assert "dvc repro" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    project.ok(sys.executable, "-m", "dvc", "repro", **dead)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_killing_the_flow_ends_everything_it_started(project, until):
+    project.write("params.yaml", (project.root / "params.yaml").read_text().replace("steps: 20", "steps: 5000"))
+    flow = project.start(sys.executable, "-c", RUN, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    until("the training begins", lambda: project.history() and project.history()[0].stat().st_size, 120)
+    os.kill(flow.pid, signal.SIGKILL)
+    flow.wait()
+    history = project.history()[0]
+
+    def still() -> bool:
+        from time import sleep
+
+        size = history.stat().st_size
+        sleep(1)
+        return history.stat().st_size == size
+
+    until("the training ends", still, 10)
