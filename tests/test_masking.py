@@ -11,7 +11,7 @@ def text(lengths: list[int], slots: int) -> torch.Tensor:
     whole = [NO_WORD]
     for number, length in enumerate(lengths):
         whole += [number] * length
-    return torch.tensor((whole + [NO_WORD])[:slots] + [NO_WORD] * max(0, slots - len(whole) - 1))
+    return torch.tensor([*whole, NO_WORD][:slots] + [NO_WORD] * max(0, slots - len(whole) - 1))
 
 
 def hide(ids, whole, seed=0, **changes):

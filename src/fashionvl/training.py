@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,7 +36,7 @@ class Question(Protocol):
 
 
 Draw = Callable[[int, int, int], Any]  # (step, part, parts) -> Question
-Losses = Callable[[nn.Module, Any], dict[str, Tensor]]  # sums by name
+Losses = Callable[[Any, Any], dict[str, Tensor]]  # sums by name
 
 
 def seed_of(*numbers: int) -> int:
@@ -130,7 +131,7 @@ def train(
                 print(json.dumps({k: round(v, 7) for k, v in line.items()}), file=history, flush=True)
             clock.tick(step + 1, said["loss"])
             if clock.due() and accelerator.is_main_process:
-                clock.timed(lambda s=step + 1: _save(model, adam, work, s, clock.seconds()))
+                clock.timed(partial(_save, model, adam, work, step + 1, clock.seconds()))
         if accelerator.is_main_process:
             _save(model, adam, work, min(steps, stop_after or steps), clock.seconds())
     model.eval()

@@ -102,6 +102,7 @@ class Words:
         if not path.exists():
             raise Problem(f"{path} does not exist; run the stage `words` (`dvc repro words`)")
         tokenizer = Tokenizer.from_file(str(path))
+        assert tokenizer.padding is not None, "it was saved with its padding"
         return cls(tokenizer, tokenizer.padding["length"])
 
 
@@ -125,8 +126,8 @@ def learn(texts: Iterable[str], *, vocabulary: int, slots: int) -> Words:
     tokenizer = Tokenizer(WordPiece(trained.get_vocab(), unk_token="[UNK]"))
     tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder = normalizer, cutter, WordPieceDecoder()
     tokenizer.add_special_tokens(list(SPECIAL))
-    ends = [(piece, tokenizer.token_to_id(piece)) for piece in ("[SEP]", "[CLS]")]
-    tokenizer.post_processor = BertProcessing(*ends)
+    number = Words(tokenizer, slots).id_of
+    tokenizer.post_processor = BertProcessing(("[SEP]", number("[SEP]")), ("[CLS]", number("[CLS]")))
     return _with_slots(tokenizer, slots)
 
 

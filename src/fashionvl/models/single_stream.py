@@ -163,6 +163,7 @@ class SingleStream(nn.Module):
     def name_words(self, states: Tensor) -> Tensor:
         """states (..., C) -> (..., V)   scores of every word piece (MLM); the decoder is the word table"""
         head = self.heads["mlm"]
+        assert isinstance(head, WordHead)
         return F.linear(head.transform(states), self.words.word.weight, head.bias)
 
     def solve(self, puzzle: str, states: Tensor) -> Tensor:

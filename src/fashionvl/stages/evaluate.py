@@ -12,10 +12,13 @@ from fashionvl import checkpoint, config, metrics, training
 from fashionvl.catalogue import Catalogue
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.store import Store
+from fashionvl.stages import contrast as towers
 from fashionvl.stages import machine, options, run
 from fashionvl.tasks import matching, pretrain, retrieval
 from fashionvl.tasks.pairs import Shop, draw_epoch
 from fashionvl.words import Words
+
+PairScorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 PASSES = 4  # over the split whose losses are measured, each with other masks, puzzles and mismatches
 
@@ -35,7 +38,9 @@ def main(
     folder = build / "evaluation" / system
     folder.mkdir(parents=True, exist_ok=True)
     if system in settings.contrast:
-        losses, scorer = {}, _towers(system, settings, catalogue, data, build)
+        words, split = Words.load(build / "words"), settings.evaluate.ranking_on
+        losses: dict[str, float] = {}
+        scorer: PairScorer = towers.scorer(build / "runs" / system, catalogue, split, words, settings)
     else:
         losses, scorer = _single_stream(system, settings, catalogue, build)
     found = {**losses, **rank(catalogue, settings, scorer, folder)}
@@ -56,9 +61,6 @@ def main(
     for name, value in shown.items():
         print(f"evaluate {system}  {name} {100 * value:.1f} %")
     print(f"evaluate {system}  {time.monotonic() - began:.0f} s", flush=True)
-
-
-PairScorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def _single_stream(

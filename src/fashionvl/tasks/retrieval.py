@@ -72,8 +72,7 @@ def candidate_lists(
                 if direction == "tir":
                     listed = np.where(listed == NOBODY, NOBODY, view[listed])
                 rows.append((draw, direction, product, view[product], listed, share))
-    draw, direction, product, picture, listed, share = zip(*rows, strict=True)
-    found = Lists(*map(np.array, (draw, direction, product, picture, listed, share)))
+    found = Lists(*map(np.array, zip(*rows, strict=True)))
     check(found, catalogue)
     return found
 
