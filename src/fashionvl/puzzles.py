@@ -29,8 +29,9 @@ def rotate(patches: Tensor, vectors: Tensor, turn: Tensor) -> Tensor:
     turn    (B,) int64   k: turn by k * 90 degrees
     -> (B,) int64        the class: k
     """
-    upright_and_turned = torch.cat([vectors[:, span("rotation")], vectors[:, TURNED]], dim=1)  # (B, 4, D)
-    patches[:, span("rotation")] = upright_and_turned[torch.arange(len(patches)), turn][:, None]
+    upright = span("rotation").start
+    shown = torch.where(turn == 0, upright, TURNED.start + turn - 1)
+    patches[:, upright] = vectors[torch.arange(len(patches)), shown]
     return turn
 
 
