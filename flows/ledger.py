@@ -5,6 +5,7 @@ folder, so that a training that was killed and goes on is the same run. It holds
 ended well a copy of what its output folder says.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ import subprocess
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -29,6 +30,7 @@ OUTPUTS = {
     "evaluate": "build/evaluation/{item}",
     "compare": "build/metrics",
 }
+ALIVE = "alive"
 KEPT = ("card.json", "curves.csv", "report.html", "compare.json", "history.jsonl")
 
 
@@ -40,6 +42,16 @@ def folder() -> Path:
 def waiting() -> list[Path]:
     """The entries that MLflow has not been told of in full."""
     return sorted(path.parent for path in folder().glob("*/entry.json"))
+
+
+def is_alive(place: Path) -> bool:
+    """True while the stage of an entry runs, or its own mirror is still being waited for."""
+    with (place / ALIVE).open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
 
 
 def write(path: Path, value: Any) -> None:
@@ -56,6 +68,7 @@ class Entry:
         self.stage, self.item = stage, item
         self.started = time.time()
         self.place: Path | None = None
+        self.alive: IO[bytes] | None = None
         self.facts: dict[str, Any] = {}
 
     def open(self, run_folder: Path | None) -> Path:
@@ -67,6 +80,8 @@ class Entry:
         mark = run_folder.name if run_folder else f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         self.place = folder() / f"{name}-{mark}"
         self.place.mkdir(parents=True, exist_ok=True)
+        self.alive = (self.place / ALIVE).open("wb")
+        fcntl.flock(self.alive, fcntl.LOCK_SH)  # until this process ends
         before = self.place / "entry.json"
         known = json.loads(before.read_text()) if before.exists() else {}
         self.facts = {

@@ -90,7 +90,8 @@ def reproduce(stage: str, root: Path = env.ROOT) -> State:
             hints = hints or line.startswith(HINTS)
             if line and not hints:
                 tail.append(line)
-                print(line, flush=True)
+                sys.stdout.write(f"{line}\n")  # in one piece: two stages may speak at once
+                sys.stdout.flush()
                 logger.info(line)
     if process.returncode:
         said = "\n".join(tail)

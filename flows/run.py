@@ -44,7 +44,8 @@ def flow(root: Path = env.ROOT) -> None:
     except RuntimeError as error:  # Prefect's own word for a server that it cannot start or reach
         raise RunError(f"Prefect did not start ({error}); `dvc repro` does the same work without it") from None
     if not state.is_completed():
-        raise RunError(f"run  stopped: {state.message}; what was finished is kept, `make run` goes on from there")
+        why = state.result(raise_on_failure=False)
+        raise RunError(f"run  stopped: {why}; what was finished is kept, `make run` goes on from there")
 
 
 def _running_server() -> str | None:

@@ -253,8 +253,8 @@ def catch_up(say: TextIO, connection: tuple[Any, str] | None = None) -> int:
     try:
         connection = connection or connect()
         for place in places:
-            if _hold(place, wait=False) is None:
-                continue  # another mirror is at it
+            if not place.exists() or ledger.is_alive(place) or _hold(place, wait=False) is None:
+                continue  # another mirror is at it, or will be
             entry = json.loads((place / "entry.json").read_text(encoding="utf-8"))
             if entry["code"] == 0 or not entry.get("closed"):
                 Mirror(place, *connection).end()

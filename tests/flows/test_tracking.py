@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -189,3 +190,21 @@ def test_a_failed_training_is_seen_as_failed(project, told):
     (run,) = told()
     assert run["status"] == "FAILED"
     assert not ledger_of(project)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_mirror_leaves_the_stages_alone_that_still_run(project, told, until):
+    project.write("params.yaml", (project.root / "params.yaml").read_text().replace("pause: 0.02", "pause: 1"))
+    project.ok(sys.executable, "-m", "flows.stage", "catalogue")  # makes the database, which takes longest
+    shutil.rmtree(project.root / "build/catalogue")
+    stage = project.start(*PRETRAIN)
+    until("the training begins", lambda: ledger_of(project))
+    project.ok(sys.executable, "-m", "flows.stage", "catalogue")  # ends first, and catches up with what others left
+    assert stage.poll() is None
+    assert len(ledger_of(project)) == 1
+    said = stage.communicate()[0]
+    assert stage.returncode == 0
+    assert "mlflow" not in said
+    assert sorted(run["name"] for run in told()) == ["catalogue", "catalogue", "pretrain@kaleido"]
+    assert {run["status"] for run in told()} == {"FINISHED"}
