@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 import urllib.request
@@ -12,7 +13,7 @@ import yaml
 
 from flows import data, env, ledger
 
-SHOWN = ("R@1", "accuracy", "loss")  # of all that is measured, what the table ends in
+SHOWN = re.compile(r"^val\.|R@1$")  # of all that is measured, what the table shows
 HEALTH_SECONDS = 2.0
 
 
@@ -78,7 +79,7 @@ def summary(root: Path = env.ROOT) -> str:
 def table(root: Path, systems: list[str]) -> str:
     """One column a system, one line a metric."""
     found = {system: _numbers(root / "build" / "metrics" / f"{system}.json") for system in systems}
-    names = list(dict.fromkeys(name for metrics in found.values() for name in metrics if name.endswith(SHOWN)))
+    names = list(dict.fromkeys(name for metrics in found.values() for name in metrics if SHOWN.search(name)))
     head = f"  {'':<32}" + "".join(f"{system:>14}" for system in systems)
     rows = [
         f"  {name:<32}" + "".join(f"{found[s][name]:>14.4f}" if name in found[s] else f"{'-':>14}" for s in systems)

@@ -32,7 +32,19 @@ def commands(prefect: int, mlflow: int) -> dict[str, list[str]]:
     found = {"prefect": [python, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(prefect)]}
     if "MLFLOW_TRACKING_URI" not in os.environ:
         store = ["--backend-store-uri", tracking.store(), "--default-artifact-root", str(env.project() / "mlruns")]
-        found["mlflow"] = [python, "-m", "mlflow", "server", "--host", HOST, "--port", str(mlflow), *store]
+        found["mlflow"] = [
+            python,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            HOST,
+            "--port",
+            str(mlflow),
+            "--workers",
+            "1",
+            *store,
+        ]
     return found
 
 
