@@ -9,6 +9,7 @@ Nothing that lies in data/ is replaced before it is in DVC's cache, and `.work/d
 import argparse
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -270,8 +271,10 @@ def _dvc(root: Path, *arguments: str) -> None:
 
 
 def _reason(answer: subprocess.CompletedProcess[str]) -> str:
-    lines = [line for line in answer.stderr.splitlines() if line.startswith("ERROR")] or answer.stderr.splitlines()
-    return lines[-1].removeprefix("ERROR: ") if lines else "it did not pass the check above"
+    """DVC's own words for what went wrong, without its colours and its invitation to chat."""
+    lines = [re.sub(r"\x1b\[\d+m", "", line) for line in answer.stderr.splitlines() if line.strip()]
+    said = [line for line in lines if line.startswith("ERROR")] or [line for line in lines if "https://dvc" not in line]
+    return said[0].removeprefix("ERROR: ") if said else "it did not pass the check above"
 
 
 def _check_space(source: Path, root: Path) -> None:
