@@ -26,7 +26,7 @@ def test_the_table_of_the_project_is_valid():
         (lambda raw: raw["systems"]["kaleido"].update(lernrate=1), r"unknown key 'systems\.kaleido\.lernrate'"),
         (lambda raw: raw["words"].pop("slots"), r"'words\.slots' is missing"),
         (lambda raw: raw["words"].update(slots="64"), r"words\.slots must be of type int, not '64'"),
-        (lambda raw: raw["encoder"].update(lr="5e-4"), r"encoder\.lr must be a number"),
+        (lambda raw: raw["encoder"]["training"].update(lr="5e-4"), r"encoder\.training\.lr must be a number"),
         (lambda raw: raw.update(seed=True), "seed must be of type int, not True"),
         (lambda raw: raw.update(systems=[]), "systems must be a table"),
     ],

@@ -111,6 +111,7 @@ class Encoder:
     lock: Lock
     augment: Augment
     training: Training
+    alike: float = 0.0  # share of the batches whose products are of one sub-category, as far as there are enough
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class Contrast:
     lock: Lock
     augment: Augment
     training: Training
+    alike: float = 0.0  # share of the batches whose products are of one sub-category, as far as there are enough
 
 
 @dataclass(frozen=True)
