@@ -99,9 +99,9 @@ def keep(root: Path) -> None:
     if not is_there(root):
         return
     if (root / "data.dvc").exists():
-        _dvc(root, "commit", "--quiet", "--force", "data.dvc")
+        _dvc(root, "commit", "--force", "data.dvc")
     else:
-        _dvc(root, "add", "--quiet", "data")
+        _dvc(root, "add", "data")
     md5 = facts(root)["md5"]
     name = root / ".work" / "data" / f"{md5}.dvc"
     name.parent.mkdir(parents=True, exist_ok=True)
@@ -111,13 +111,13 @@ def keep(root: Path) -> None:
 
 def _checked_out(root: Path) -> bool:
     """True when DVC could bring what data.dvc names, from its cache, else from a remote or the feed's source."""
-    if env.dvc("checkout", "--quiet", "data.dvc", root=root).returncode == 0 and is_there(root):
+    if env.dvc("checkout", "data.dvc", root=root).returncode == 0 and is_there(root):
         return True
     somewhere = env.dvc("remote", "list", root=root).stdout.strip() or facts(root)["feed"]
     if not somewhere:
         return False
     print("data  is not in the cache, asking the remote", flush=True)
-    return env.dvc("pull", "--quiet", "data.dvc", root=root).returncode == 0 and is_there(root)
+    return env.dvc("pull", "data.dvc", root=root).returncode == 0 and is_there(root)
 
 
 def _make_sample(root: Path) -> str:
@@ -183,7 +183,7 @@ def _import(source: str, root: Path) -> None:
     with _fresh(root) as place:
         before = place.with_name("before")
         _set_aside(root, before)
-        answer = env.dvc("import-url", "--quiet", source, "data", root=root)
+        answer = env.dvc("import-url", source, "data", root=root)
         if answer.returncode != 0 or (ADDRESS in source and not _passes(root)):
             shutil.rmtree(root / "data", ignore_errors=True)
             (root / "data.dvc").unlink(missing_ok=True)
@@ -253,7 +253,7 @@ def _swap(place: Path, root: Path) -> None:
         said = yaml.safe_load((root / "data.dvc").read_text())
         plain = {name: said[name] for name in ("outs", "meta") if name in said}  # no longer an import
         (root / "data.dvc").write_text(yaml.safe_dump(plain, sort_keys=False))
-    _dvc(root, "add", "--quiet", "data")
+    _dvc(root, "add", "data")
 
 
 def _stage(root: Path, name: str, *arguments: str) -> None:
