@@ -150,3 +150,23 @@ def test_an_experiment_aside_runs_its_own_code(project):
     stage.write_text(before)
     project.ok(sys.executable, "-m", "dvc", "exp", "apply", "aside")
     assert (project.root / "build/compared").read_text() == "the code of the experiment"
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_queued_experiment_runs_with_its_own_parameters_and_code(project, until):
+    dvc = [sys.executable, "-m", "dvc"]
+    project.ok(*dvc, "repro", **AWAY)
+    project.commit()
+    stage = project.root / "src/fashionvl/stages/pretrain.py"
+    before = stage.read_text()
+    stage.write_text(before.replace("the code of this checkout", "the code of the experiment"))
+    project.ok(*dvc, "exp", "run", "--queue", "--name", "queued", "-S", "systems.kaleido.steps=10")
+    stage.write_text(before)
+    there = str(project.root / "src")  # what an editable install would put on the path
+    project.ok(*dvc, "queue", "start", PYTHONPATH=there, **AWAY)
+    until("the experiment ends", lambda: "Success" in project.ok(*dvc, "queue", "status"), 120)
+    assert "steps: 20" in (project.root / "params.yaml").read_text()
+    project.ok(*dvc, "exp", "apply", "queued")
+    assert "steps: 10" in (project.root / "params.yaml").read_text()
+    assert (project.root / "build/compared").read_text() == "the code of the experiment"
