@@ -165,3 +165,9 @@ def test_two_processes_are_one_process_with_the_same_global_batch(tmp_path):
             assert torch.allclose(whole[name], weights[name.removeprefix("module.")], atol=1e-5)
     losses = [[line["loss"] for line in history(tmp_path / name)] for name in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_a_small_catalogue_gets_its_least_steps():
+    recipe = dataclasses.replace(RECIPE, epochs=2, least_steps=10)
+    assert recipe.steps(20) == 10
+    assert recipe.steps(100) == 25

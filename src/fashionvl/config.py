@@ -1,6 +1,7 @@
 """The one reader of params.yaml. An unknown or missing key is an error that names it."""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -58,6 +59,11 @@ class Training:
     clip: float  # global norm of the gradient
     accumulate: int  # micro-batches a step
     checkpointing: bool  # recompute activations backward, to save memory
+    least_steps: int = 1  # for a catalogue so small that its epochs are few steps
+
+    def steps(self, items: int) -> int:
+        """How many optimiser steps these epochs are for so many training items; `least_steps` at least."""
+        return max(self.least_steps, math.ceil(self.epochs * items / self.batch))
 
 
 @dataclass(frozen=True)

@@ -50,11 +50,6 @@ def chance_of(seed: int) -> Callable[..., torch.Generator]:
     return lambda *numbers: torch.Generator().manual_seed(seed_of(seed, *numbers))
 
 
-def steps_in(recipe: Training, items: int) -> int:
-    """How many optimiser steps the epochs of a recipe are for this many training items."""
-    return max(1, math.ceil(recipe.epochs * items / recipe.batch))
-
-
 def learning_rate(step: int, steps: int, recipe: Training) -> float:
     """Linear warm-up over a share of the steps, then linear decay towards zero; `step` counts from 0."""
     warm = max(1, round(steps * recipe.warmup))

@@ -51,7 +51,7 @@ def main(
         ),
         losses=contrast.losses_of,
         weights={"nce": 1.0},
-        steps=training.steps_in(row.training, len(shop.products)),
+        steps=row.training.steps(len(shop.products)),
         recipe=row.training,
         seed=settings.seed,
         work=folder,

@@ -54,7 +54,7 @@ def main(
         draw=contrast.drawing(desk, shop, batch=row.training.batch, alike=row.alike, chance=chance),
         losses=contrast.losses_of,
         weights={"nce": 1.0},
-        steps=training.steps_in(row.training, len(shop.products)),
+        steps=row.training.steps(len(shop.products)),
         recipe=row.training,
         seed=settings.seed,
         work=folder,

@@ -62,7 +62,7 @@ def main(
         ),
         losses=pretrain.losses_of,
         weights=weights,
-        steps=training.steps_in(row.training, len(shop.products)),
+        steps=row.training.steps(len(shop.products)),
         recipe=row.training,
         seed=settings.seed,
         work=folder,

@@ -10,7 +10,7 @@ from pathlib import Path
 from fashionvl.catalogue.inspection import Inspected, inspect_one
 from fashionvl.catalogue.intake import Texts
 from fashionvl.catalogue.problems import Problem
-from fashionvl.config import Params, SingleStream
+from fashionvl.config import Params, SingleStream, Training
 from fashionvl.patches.pyramid import PATCHES, VECTORS
 
 # Core-seconds, measured on an Intel Xeon with AMX (2 cores, bf16); without it training is about ten times slower.
@@ -66,7 +66,7 @@ def estimate(texts: Texts, root: Path, settings: Params) -> Estimate:
     megapixels = sum(sizes) / len(sizes)
     core_seconds = {
         "catalogue": texts.count * READ_ROW * cores() + pictures * (DECODE_PICTURE + DECODE_MEGAPIXEL * megapixels),
-        "encoder": training * settings.encoder.training.epochs * ENCODER_PRODUCT_EPOCH,
+        "encoder": _shown(settings.encoder.training, training) * ENCODER_PRODUCT_EPOCH,
     }
     core_seconds |= dict(_patch_seconds(settings, pictures, megapixels))
     core_seconds |= dict(_model_seconds(settings, products, pictures, training))
@@ -95,14 +95,18 @@ def _model_seconds(settings: Params, products: int, pictures: int, training: flo
     for name in settings.run:
         system = settings.systems[name]
         forward = 2 * (WORDS + PATCHES) * 12 * system.model.layers * system.model.width**2  # of one pair
-        shown = 2 * training * system.training.epochs  # a matched and a mismatched pair
-        yield f"pretrain {name}", 3 * forward * shown / TRAINING_FLOPS
+        yield f"pretrain {name}", 3 * forward * _shown(system.training, training) / TRAINING_FLOPS
         ranked = 2 * min(asked.queries, test * pictures) * min(asked.candidates + 1, test * products) * asked.draws
         gallery = test * products * test * pictures
         full = gallery if gallery <= asked.full_gallery_pairs else 0
         yield f"evaluate {name}", forward * (ranked + full) / TRAINING_FLOPS
     for name in settings.run_contrast:
-        yield f"contrast {name}", training * settings.contrast[name].training.epochs * CONTRAST_PRODUCT_EPOCH
+        yield f"contrast {name}", _shown(settings.contrast[name].training, training) * CONTRAST_PRODUCT_EPOCH
+
+
+def _shown(recipe: Training, training: float) -> float:
+    """How many products a training looks at in all."""
+    return recipe.steps(round(training)) * recipe.batch
 
 
 def _weights(model: SingleStream, vocabulary: int) -> float:
