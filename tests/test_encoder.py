@@ -82,7 +82,7 @@ def place(tmp_path):
     (tmp_path / "build" / "words").mkdir()
     words.learn(of.texts(["title", "description"]), vocabulary=120, slots=64).save(tmp_path / "build" / "words")
     settings = yaml.safe_load(PARAMS.read_text())
-    quick = {**settings["encoder"]["training"], "epochs": 2, "batch": 8}
+    quick = {**settings["encoder"]["training"], "epochs": 2, "least_steps": 1, "batch": 8}
     settings["encoder"] |= {"channels": [8, 16], "pixels": 16, "width": 16, "training": quick}
     settings["contrast"]["baseline"] |= {"channels": [8, 16], "pixels": [32, 24], "width": 16, "training": quick}
     settings["patches"]["kaleido"]["pixels"] = 16

@@ -36,12 +36,12 @@ def small(here: Path, **training: float) -> None:
     """The table of the project with trainings of seconds."""
     raw = yaml.safe_load((ROOT / "params.yaml").read_text())
     raw["encoder"].update(channels=[8, 16, 32], pixels=32)
-    raw["encoder"]["training"].update(epochs=2, batch=16)
+    raw["encoder"]["training"].update(epochs=2, least_steps=1, batch=16)
     raw["patches"]["kaleido"].update(pixels=32, shard=16)
     raw["contrast"]["baseline"].update(channels=[8, 16, 32], pixels=[32, 32])
-    raw["contrast"]["baseline"]["training"].update(epochs=2, batch=16)
+    raw["contrast"]["baseline"]["training"].update(epochs=2, least_steps=1, batch=16)
     raw["systems"]["kaleido"]["model"].update(width=32, layers=2, heads=2, inner=64)
-    raw["systems"]["kaleido"]["training"].update({"epochs": 40, "batch": 8, **training})
+    raw["systems"]["kaleido"]["training"].update({"epochs": 40, "least_steps": 1, "batch": 8, **training})
     raw["evaluate"].update(queries=10, draws=2)
     (here / "params.yaml").write_text(yaml.safe_dump(raw))
 
