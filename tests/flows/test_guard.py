@@ -1,6 +1,7 @@
 """Nothing trains on when DVC is gone, nothing trains twice at once, nothing runs another checkout's code."""
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -30,6 +31,14 @@ def stage_processes(root: Path) -> list[int]:
         except OSError:
             continue  # it ended while we looked
     return found
+
+
+def is_running(process: int) -> bool:
+    """True for a process that is there and no zombie."""
+    try:
+        return (Path("/proc") / str(process) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_the_second_waits_and_says_for_whom(project):
@@ -80,21 +89,23 @@ def test_what_a_stage_says_and_how_it_ends_passes_through(project):
     assert project.run(sys.executable, "-m", "flows.stage", "catalogue", **AWAY).stdout == "catalogue  3 products\n"
 
 
-def test_sigterm_ends_the_stage_and_its_workers(project, until):
+@pytest.mark.parametrize("end", ["kill", "crash"])
+def test_a_stage_that_ends_takes_its_workers_along(project, until, end):
     project.write(
         "src/fashionvl/stages/patches.py",
-        "import multiprocessing, time\n"
+        "import multiprocessing, os, sys, time\n"
         "if __name__ == '__main__':\n"
         "    workers = [multiprocessing.Process(target=time.sleep, args=[60]) for _ in range(2)]\n"
         "    [worker.start() for worker in workers]\n"
         "    print(*[worker.pid for worker in workers], flush=True)\n"
-        "    time.sleep(60)\n",
+        "    os._exit(3) if sys.argv[1] == 'crash' else time.sleep(60)\n",
     )
-    stage = project.start(sys.executable, "-m", "flows.stage", "patches", "kaleido", **AWAY)
+    stage = project.start(sys.executable, "-m", "flows.stage", "patches", end, **AWAY)
     workers = [int(word) for word in stage.stdout.readline().split()]
-    stage.send_signal(signal.SIGTERM)
-    assert stage.wait(timeout=30) == 128 + signal.SIGTERM
-    until("the workers end", lambda: not any(Path(f"/proc/{worker}/fd").exists() for worker in workers), 5)
+    if end == "kill":
+        stage.send_signal(signal.SIGTERM)
+    assert stage.wait(timeout=40) == (128 + signal.SIGTERM if end == "kill" else 3)
+    until("the workers end", lambda: not any(is_running(worker) for worker in workers), 5)
 
 
 @pytest.mark.slow
@@ -113,6 +124,9 @@ def test_killing_dvc_ends_the_stage_within_seconds(project, until, signum):
 @pytest.mark.slow
 @pytest.mark.ci
 def test_killing_the_guard_itself_ends_the_stage(project, until):
+    # A stage that says nothing does not notice by itself that nobody listens any more.
+    silent = (project.root / "src/fashionvl/stages/pretrain.py").read_text().replace('print(f"pretrain  step', '(f"')
+    project.write("src/fashionvl/stages/pretrain.py", silent)
     project.write("params.yaml", (project.root / "params.yaml").read_text().replace("steps: 20", "steps: 5000"))
     guard = project.start(sys.executable, "-m", "flows.stage", "pretrain", "kaleido", **AWAY)
     until("the training begins", lambda: project.history() and project.history()[0].stat().st_size)
@@ -137,19 +151,17 @@ def test_a_second_trainer_waits_for_the_first(project, until):
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_an_experiment_aside_runs_its_own_code(project):
-    project.ok(sys.executable, "-m", "dvc", "repro", **AWAY)
-    project.ok("git", "add", "-A")
-    project.ok("git", "commit", "-q", "-m", "made")
-    stage = project.root / "src/fashionvl/stages/pretrain.py"
-    before = stage.read_text()
-    stage.write_text(before.replace("the code of this checkout", "the code of the experiment"))
-    # What an editable install would do: put the main checkout's src/ on the path.
-    there = str(project.root / "src")
-    project.ok(sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", "aside", PYTHONPATH=there, **AWAY)
-    stage.write_text(before)
+def test_an_experiment_aside_runs_its_own_code(project, tmp_path):
+    installed = tmp_path / "installed"  # what an editable install of another checkout puts on the path
+    shutil.copytree(project.root / "src", installed)
+    wrong = installed / "fashionvl/stages/pretrain.py"
+    wrong.write_text(wrong.read_text().replace("the code of this checkout", "the wrong code"))
+    project.ok(
+        sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", "aside", PYTHONPATH=str(installed), **AWAY
+    )
+    assert not (project.root / "build").exists()
     project.ok(sys.executable, "-m", "dvc", "exp", "apply", "aside")
-    assert (project.root / "build/compared").read_text() == "the code of the experiment"
+    assert (project.root / "build/compared").read_text() == "the code of this checkout"
 
 
 @pytest.mark.slow
