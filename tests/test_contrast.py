@@ -96,24 +96,15 @@ def test_the_order_of_rows_does_not_matter(generator):
 
 
 def test_an_epoch_shows_every_product_once(desk, shop):
-    draw = contrast.drawing(desk, shop, batch=8, alike=0.5, chance=training.chance_of(1))
+    draw = contrast.drawing(desk, shop, batch=8, chance=training.chance_of(1))
     in_epoch = len(shop.products) // 8
     groups = torch.cat([draw(step, 0, 1).group for step in range(in_epoch)])
     assert torch.equal(groups.sort().values, shop.group[shop.products].sort().values)
 
 
-def test_batches_of_like_products_are_of_few_kinds_and_lose_nobody(shop, generator):
-    order = contrast.draw_epoch(shop, batch=8, alike=1.0, generator=generator)
-    assert torch.equal(order.sort().values, shop.products)
-    kinds = sum(len(shop.kind[rows].unique()) for rows in order.split(8))
-    mixed = contrast.draw_epoch(shop, batch=8, alike=0.0, generator=generator)
-    assert kinds <= 4 + 4  # as many as there are kinds, and one more a batch
-    assert kinds < sum(len(shop.kind[rows].unique()) for rows in mixed.split(8))
-
-
 def test_a_question_depends_on_seed_and_step_alone(desk, shop):
     def ask(seed, step):
-        return contrast.drawing(desk, shop, batch=8, alike=0.5, chance=training.chance_of(seed))(step, 0, 1)
+        return contrast.drawing(desk, shop, batch=8, chance=training.chance_of(seed))(step, 0, 1)
 
     once, again = ask(1, 5), ask(1, 5)
     assert torch.equal(once.patches, again.patches)
@@ -123,7 +114,7 @@ def test_a_question_depends_on_seed_and_step_alone(desk, shop):
 
 
 def test_parts_are_disjoint_and_together_the_batch(desk, shop):
-    draw = contrast.drawing(desk, shop, batch=8, alike=0.5, chance=training.chance_of(1))
+    draw = contrast.drawing(desk, shop, batch=8, chance=training.chance_of(1))
     parts = torch.cat([draw(2, part, 4).group for part in range(4)])
     assert torch.equal(parts, draw(2, 0, 1).group)
 

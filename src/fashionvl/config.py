@@ -117,7 +117,6 @@ class Encoder:
     lock: Lock
     augment: Augment
     training: Training
-    alike: float = 0.0  # share of the batches whose products are of one sub-category, as far as there are enough
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,6 @@ class Contrast:
     lock: Lock
     augment: Augment
     training: Training
-    alike: float = 0.0  # share of the batches whose products are of one sub-category, as far as there are enough
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,7 @@ def main(
     accelerator = machine.accelerator()
     training.train(
         model,
-        draw=contrast.drawing(
-            desk, shop, batch=row.training.batch, alike=row.alike, chance=training.chance_of(settings.seed)
-        ),
+        draw=contrast.drawing(desk, shop, batch=row.training.batch, chance=training.chance_of(settings.seed)),
         losses=contrast.losses_of,
         weights={"nce": 1.0},
         steps=row.training.steps(len(shop.products)),

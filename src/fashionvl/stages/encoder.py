@@ -51,7 +51,7 @@ def main(
     accelerator, chance = machine.accelerator(), training.chance_of(settings.seed)
     training.train(
         model,
-        draw=contrast.drawing(desk, shop, batch=row.training.batch, alike=row.alike, chance=chance),
+        draw=contrast.drawing(desk, shop, batch=row.training.batch, chance=chance),
         losses=contrast.losses_of,
         weights={"nce": 1.0},
         steps=row.training.steps(len(shop.products)),

@@ -78,19 +78,17 @@ class Question:
         return moved(self, device)
 
 
-def drawing(desk: Desk, shop: Shop, *, batch: int, alike: float, chance: Chance) -> Callable[[int, int, int], Question]:
+def drawing(desk: Desk, shop: Shop, *, batch: int, chance: Chance) -> Callable[[int, int, int], Question]:
     """-> draw(step, part, parts): the question of one part of the global batch of a step; a pure function.
 
     An epoch shows every product once, by one random view. Rows of different parts are never compared.
-
-    alike  share of the batches that hold products of the same sub-category, as far as there are enough
     """
     batch = min(batch, len(shop.products))
     in_epoch = len(shop.products) // batch
 
     @lru_cache(maxsize=2)
     def epoch(number: int) -> Tensor:
-        return draw_epoch(shop, batch=batch, alike=alike, generator=chance(0, number))
+        return shop.products[torch.randperm(len(shop.products), generator=chance(0, number))]
 
     def draw(step: int, part: int, parts: int) -> Question:
         at = step % in_epoch * batch
@@ -98,20 +96,6 @@ def drawing(desk: Desk, shop: Shop, *, batch: int, alike: float, chance: Chance)
         return ask(desk, shop, epoch(step // in_epoch)[mine], generator=chance(1, step, part))
 
     return draw
-
-
-def draw_epoch(shop: Shop, *, batch: int, alike: float, generator: Generator) -> Tensor:
-    """Every product once, batch after batch; some batches are of like products, which are harder to tell apart.
-
-    -> (n,) int64   products; those beyond the last whole batch stand behind
-    """
-    order = shop.products[torch.randperm(len(shop.products), generator=generator)]
-    batches = len(order) // batch
-    like = order[: round(alike * batches) * batch]
-    order[: len(like)] = like[shop.kind[like].argsort(stable=True)]
-    whole = order[: batches * batch].view(batches, batch)
-    shuffled = whole[torch.randperm(batches, generator=generator)]
-    return torch.cat([shuffled.flatten(), order[batches * batch :]])
 
 
 def ask(desk: Desk, shop: Shop, products: Tensor, *, generator: Generator) -> Question:
