@@ -68,5 +68,6 @@ def _match(model: SingleStream, ids: Tensor, real: Tensor, patches: Tensor) -> n
     shown = torch.cat([real, real.new_ones(patches.shape[:2])], dim=1)
     wanted = torch.zeros(len(ids), 1, dtype=torch.int64, device=ids.device)
     states = model.read(model.words(ids), patches, shown, wanted)
-    said = model.match(model.pooled(states)).float()
+    with torch.autocast(ids.device.type, enabled=False):  # bf16 would make ties of what differs by a hundredth
+        said = model.match(model.pooled(states.float()))
     return (said[:, 1] - said[:, 0]).double().cpu().numpy()
