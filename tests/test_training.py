@@ -78,6 +78,8 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path, precisio
     assert same(whole, pieces)
     losses = [[line["loss"] for line in history(tmp_path / name)] for name in ("whole", "pieces")]
     assert losses[0] == losses[1]
+    seconds = [line["seconds"] for line in history(tmp_path / "pieces")]
+    assert seconds == sorted(seconds)
 
 
 def test_history_written_after_the_last_checkpoint_is_cut_back(tmp_path):

@@ -107,8 +107,8 @@ def train(
     """
     model.to(accelerator.device)
     asked, adam = accelerator.prepare(_Asked(model, losses), optimiser(model, recipe))
-    start = _resume(model, adam, work, accelerator)
-    clock = _Clock(name, start, steps, accelerator.is_main_process)
+    start, before = _resume(model, adam, work, accelerator)
+    clock = _Clock(name, start, steps, before, accelerator.is_main_process)
     parts = accelerator.num_processes * recipe.accumulate
     mine = [accelerator.process_index * recipe.accumulate + k for k in range(recipe.accumulate)]
     model.train()
@@ -185,19 +185,19 @@ def _save(model: nn.Module, adam: Any, work: Path, step: int, seconds: float) ->
     write_tensors(work / "checkpoint.safetensors", tensors, {"step": str(step), "seconds": str(seconds)})
 
 
-def _resume(model: nn.Module, adam: Any, work: Path, accelerator: Accelerator) -> int:
-    """Load the checkpoint, if there is one, and cut the history back to it -> the number of steps done."""
+def _resume(model: nn.Module, adam: Any, work: Path, accelerator: Accelerator) -> tuple[int, float]:
+    """Load the checkpoint, if there is one, and cut the history back to it -> steps and seconds done."""
     path = work / "checkpoint.safetensors"
-    step = _load(model, adam, path) if path.exists() else 0
+    step, seconds = _load(model, adam, path) if path.exists() else (0, 0.0)
     history = work / "history.jsonl"
     if accelerator.is_main_process:
         lines = history.read_text(encoding="utf-8").splitlines(keepends=True)[:step] if history.exists() else []
         history.write_text("".join(lines), encoding="utf-8")
     accelerator.wait_for_everyone()
-    return step
+    return step, seconds
 
 
-def _load(model: nn.Module, adam: Any, path: Path) -> int:
+def _load(model: nn.Module, adam: Any, path: Path) -> tuple[int, float]:
     tensors, facts = read_tensors(path)
     model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
     state: dict[int, dict[str, Tensor]] = {}
@@ -206,21 +206,22 @@ def _load(model: nn.Module, adam: Any, path: Path) -> int:
             _, index, part = key.split(".", 2)
             state.setdefault(int(index), {})[part] = value
     adam.load_state_dict({"state": state, "param_groups": adam.state_dict()["param_groups"]})
-    return int(facts["step"])
+    return int(facts["step"]), float(facts["seconds"])
 
 
 class _Clock:
     """Says how far a training is, and when the next checkpoint is due."""
 
-    def __init__(self, name: str, start: int, steps: int, speaks: bool):
-        self.name, self.start, self.steps, self.speaks = name, start, steps, speaks
+    def __init__(self, name: str, start: int, steps: int, before: float, speaks: bool):
+        self.name, self.start, self.steps, self.before, self.speaks = name, start, steps, before, speaks
         self.began = self.spoke = self.saved = time.monotonic()
         self.saving = 0.0
         if start and speaks:
             print(f"{name}  goes on at step {start}/{steps}", flush=True)
 
     def seconds(self) -> float:
-        return time.monotonic() - self.began
+        """Of training in all, whatever lay between."""
+        return self.before + time.monotonic() - self.began
 
     def tick(self, step: int, loss: float) -> None:
         now = time.monotonic()
