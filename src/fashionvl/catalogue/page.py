@@ -85,7 +85,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
             else f"<td>{escape(str(value))}</td>"
         )
 
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    numbers = [isinstance(value, (int, float)) for value in (rows[0] if rows else head)]
+    top = "".join(
+        f"<th{' class=number' if right else ''}>{escape(name)}</th>" for name, right in zip(head, numbers, strict=True)
+    )
     body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
     return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'
 
