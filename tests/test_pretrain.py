@@ -127,19 +127,19 @@ def test_text_is_cut_to_the_longest_of_the_batch(of, desk):
     assert (asked.batch.words.shape[1] + PATCHES) % 8 == 0
 
 
-def test_a_few_steps_learn(of, desk):
+def test_a_few_steps_learn_the_words(of, desk):
     model = model_for(desk)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     draw = pretrain.drawing(desk, Shop.of(of, "train"), batch=32, same_kind=0.5, chance=training.chance_of(1))
     said = []
-    for step in range(60):
+    for step in range(40):
         asked = draw(step, 0, 1)
-        loss = sum(value / asked.counts[name] for name, value in pretrain.losses_of(model, asked).items())
-        loss.backward()
+        sums = pretrain.losses_of(model, asked)
+        sum(value / asked.counts[name] for name, value in sums.items()).backward()
         optimiser.step()
         optimiser.zero_grad()
-        said.append(loss.item())
-    assert sum(said[-5:]) < 0.75 * sum(said[:5])
+        said.append(sums["mlm"].item() / asked.counts["mlm"])
+    assert sum(said[-5:]) < 0.7 * sum(said[:5])
 
 
 def test_an_examination_asks_every_pair_once_and_says_accuracies(of, desk):
