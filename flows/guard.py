@@ -4,14 +4,16 @@ import ctypes
 import fcntl
 import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _SAY_AGAIN_SECONDS = 60.0
+GRACE_SECONDS = 15.0
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -49,6 +51,34 @@ def _taken(descriptor: int) -> bool:
     return True
 
 
-if __name__ == "__main__":  # python -m flows.guard COMMAND...: run a command that ends with its parent
-    end_with_parent()
-    os.execvp(sys.argv[1], sys.argv[1:])
+def run_group(command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> int:
+    """Run a command and all that it starts in a process group -> its exit code.
+
+    When this process is interrupted, the whole group is asked to end, then made to; when it is killed, the kernel kills
+    the command.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.guard", "--kill", *command], cwd=cwd, env=dict(environment), process_group=0
+    )
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        raise
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Become a command that ends with its parent: politely, or at once with --kill."""
+    kill = arguments[:1] == ["--kill"]
+    end_with_parent(signal.SIGKILL if kill else signal.SIGTERM)
+    command = list(arguments[1:] if kill else arguments)
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

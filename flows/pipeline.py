@@ -113,3 +113,17 @@ def pipeline(root: Path = env.ROOT) -> State:
         raise StageFailed(", ".join(f"{stage} {states[stage].name}" for stage in broken))
     cached = sum(state.name == "Cached" for state in states.values())
     return Completed(message=f"{cached}/{len(states)} cached")
+
+
+def main() -> int:
+    """Run the flow in the checkout -> 0, or 1 with what stopped it."""
+    env.apply()
+    state = pipeline(return_state=True)
+    if state.is_completed():
+        return 0
+    print(f"run  {state.result(raise_on_failure=False)}", file=sys.stderr, flush=True)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

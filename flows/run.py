@@ -3,18 +3,17 @@
 import json
 import os
 import re
+import signal
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from flows import data, env, ledger
+from flows import data, env, guard, ledger, server
 
 SHOWN = re.compile(r"^val\.|R@1$")  # of all that is measured, what the table shows
-HEALTH_SECONDS = 2.0
 
 
 class RunError(Exception):
@@ -34,32 +33,15 @@ def stale(root: Path = env.ROOT) -> dict[str, Any]:
 
 def flow(root: Path = env.ROOT) -> None:
     """Run the Prefect flow; raises RunError when a stage fails or Prefect cannot start."""
-    address = _running_server()
-    if address:
-        os.environ.setdefault("PREFECT_API_URL", address)
     print("run  starting Prefect", flush=True)
-    from flows import pipeline  # a second or two, and not needed when nothing is to do
-
     try:
-        state = pipeline.pipeline(root, return_state=True)
-    except RuntimeError as error:  # Prefect's own word for a server that it cannot start or reach
-        raise RunError(f"Prefect did not start ({error}); `dvc repro` does the same work without it") from None
-    if not state.is_completed():
-        why = state.result(raise_on_failure=False)
-        raise RunError(f"run  stopped: {why}; what was finished is kept, `make run` goes on from there")
-
-
-def _running_server() -> str | None:
-    """The Prefect server of `make ui`, if it is up: two servers on one history would get in each other's way."""
-    note = env.work() / "ui.json"
-    if not note.exists():
-        return None
-    address = json.loads(note.read_text())["prefect"]
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=HEALTH_SECONDS):
-            return address
-    except OSError:
-        return None
+        with server.running() as address:
+            command = [sys.executable, "-m", "flows.pipeline"]
+            code = guard.run_group(command, {**os.environ, "PREFECT_API_URL": address}, root)
+    except server.ServerError as error:
+        raise RunError(f"Prefect cannot be used ({error}); `dvc repro` does the same work without it") from None
+    if code != 0:
+        raise RunError("run  stopped; what was finished is kept, `make run` goes on from there")
 
 
 def summary(root: Path = env.ROOT) -> str:
@@ -98,6 +80,7 @@ def main() -> int:
     """-> 0, or 1 with one sentence."""
     began = time.monotonic()
     env.apply()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
         data.ensure()
         changed = stale()
@@ -111,6 +94,9 @@ def main() -> int:
     except (RunError, data.DataError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("run  stopped by you; what was finished is kept, `make run` goes on from there", file=sys.stderr)
+        return 130
     return 0
 
 

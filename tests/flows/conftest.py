@@ -151,6 +151,9 @@ class Project:
         file.write_text(text)
         return file
 
+    def read(self, path: str) -> str:
+        return (self.root / path).read_text()
+
     def commit(self) -> None:
         self.ok("git", "add", "-A")
         self.ok("git", "commit", "-q", "-m", "x")

@@ -112,7 +112,7 @@ def test_a_stage_that_ends_takes_its_workers_along(project, until, end):
 @pytest.mark.ci
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
 def test_killing_dvc_ends_the_stage_within_seconds(project, until, signum):
-    project.write("params.yaml", (project.root / "params.yaml").read_text().replace("steps: 20", "steps: 5000"))
+    project.write("params.yaml", project.read("params.yaml").replace("steps: 20", "steps: 5000"))
     dvc = project.start(sys.executable, "-m", "dvc", "repro", **AWAY)
     until("the training begins", lambda: project.history() and project.history()[0].stat().st_size)
     assert len(stage_processes(project.root)) == 1
@@ -127,7 +127,7 @@ def test_killing_the_guard_itself_ends_the_stage(project, until):
     # A stage that says nothing does not notice by itself that nobody listens any more.
     silent = (project.root / "src/fashionvl/stages/pretrain.py").read_text().replace('print(f"pretrain  step', '(f"')
     project.write("src/fashionvl/stages/pretrain.py", silent)
-    project.write("params.yaml", (project.root / "params.yaml").read_text().replace("steps: 20", "steps: 5000"))
+    project.write("params.yaml", project.read("params.yaml").replace("steps: 20", "steps: 5000"))
     guard = project.start(sys.executable, "-m", "flows.stage", "pretrain", "kaleido", **AWAY)
     until("the training begins", lambda: project.history() and project.history()[0].stat().st_size)
     guard.kill()
@@ -139,7 +139,7 @@ def test_killing_the_guard_itself_ends_the_stage(project, until):
 @pytest.mark.ci
 def test_a_second_trainer_waits_for_the_first(project, until):
     command = [sys.executable, "-m", "flows.stage", "pretrain", "kaleido"]
-    project.write("params.yaml", (project.root / "params.yaml").read_text().replace("pause: 0.02", "pause: 0.1"))
+    project.write("params.yaml", project.read("params.yaml").replace("pause: 0.02", "pause: 0.1"))
     first = project.start(*command, **AWAY)
     until("the training begins", lambda: project.history() and project.history()[0].stat().st_size)
     second = project.start(*command, **AWAY)
@@ -178,7 +178,7 @@ def test_a_queued_experiment_runs_with_its_own_parameters_and_code(project, unti
     there = str(project.root / "src")  # what an editable install would put on the path
     project.ok(*dvc, "queue", "start", PYTHONPATH=there, **AWAY)
     until("the experiment ends", lambda: "Success" in project.ok(*dvc, "queue", "status"), 120)
-    assert "steps: 20" in (project.root / "params.yaml").read_text()
+    assert "steps: 20" in project.read("params.yaml")
     project.ok(*dvc, "exp", "apply", "queued")
-    assert "steps: 10" in (project.root / "params.yaml").read_text()
+    assert "steps: 10" in project.read("params.yaml")
     assert (project.root / "build/compared").read_text() == "the code of the experiment"

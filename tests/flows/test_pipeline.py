@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -87,7 +89,7 @@ def test_what_fails_stops_only_what_needs_it_and_a_second_run_is_cached(project,
 @pytest.mark.slow
 @pytest.mark.ci
 def test_make_run_goes_from_nothing_to_a_summary_and_then_does_nothing(project):
-    project.write("params.yaml", (project.root / "params.yaml").read_text() + "run_contrast: []\n")
+    project.write("params.yaml", project.read("params.yaml") + "run_contrast: []\n")
     project.write("build/metrics/kaleido.json", '{"sampled.i2t.R@1": 0.25, "sampled.i2t.R@1.low": 0.1}')
     first = project.ok(sys.executable, "-m", "flows.run")
     assert "to do: catalogue" in first
@@ -103,7 +105,7 @@ def test_make_run_goes_from_nothing_to_a_summary_and_then_does_nothing(project):
 @pytest.mark.slow
 @pytest.mark.ci
 def test_a_prefect_that_is_away_is_one_sentence_and_dvc_does_not_care(project):
-    project.write("params.yaml", (project.root / "params.yaml").read_text() + "run_contrast: []\n")
+    project.write("params.yaml", project.read("params.yaml") + "run_contrast: []\n")
     dead = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
     answer = project.run(sys.executable, "-m", "flows.run", **dead)
     assert answer.returncode == 1
@@ -112,21 +114,52 @@ def test_a_prefect_that_is_away_is_one_sentence_and_dvc_does_not_care(project):
     project.ok(sys.executable, "-m", "dvc", "repro", **dead)
 
 
+@pytest.fixture
+def long_run(project, until):
+    """`make run` in the middle of a training, in a process group of its own, as a terminal would start it."""
+    longer = project.read("params.yaml").replace("steps: 20", "steps: 5000")
+    project.write("params.yaml", longer + "run_contrast: []\n")
+    run = subprocess.Popen(
+        [sys.executable, "-m", "flows.run"],
+        cwd=project.root,
+        env={**project.environment, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until("the training begins", lambda: project.history() and project.history()[0].stat().st_size, 120)
+    return run
+
+
+def processes_in(project) -> list[str]:
+    """The commands of all processes that work in the checkout."""
+    found = []
+    for place in Path("/proc").iterdir():
+        try:
+            if place.name.isdigit() and (place / "cwd").resolve() == project.root:
+                found.append((place / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue  # it ended while we looked
+    return [command for command in found if command]
+
+
 @pytest.mark.slow
 @pytest.mark.ci
-def test_killing_the_flow_ends_everything_it_started(project, until):
-    project.write("params.yaml", (project.root / "params.yaml").read_text().replace("steps: 20", "steps: 5000"))
-    flow = project.start(sys.executable, "-c", RUN, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    until("the training begins", lambda: project.history() and project.history()[0].stat().st_size, 120)
-    os.kill(flow.pid, signal.SIGKILL)
-    flow.wait()
-    history = project.history()[0]
+def test_ctrl_c_ends_everything_with_one_sentence(project, long_run, until):
+    os.killpg(long_run.pid, signal.SIGINT)
+    said = long_run.communicate(timeout=60)[1]
+    assert long_run.returncode != 0
+    assert "what was finished is kept" in said
+    assert "Traceback" not in said
+    until("everything ends", lambda: not processes_in(project), 60)
 
-    def still() -> bool:
-        from time import sleep
 
-        size = history.stat().st_size
-        sleep(1)
-        return history.stat().st_size == size
-
-    until("the training ends", still, 10)
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_killing_the_run_ends_everything_it_started(project, long_run, until, signum):
+    assert len(processes_in(project)) >= 5  # the run, Prefect's server, dvc, the guard, the stage
+    os.kill(long_run.pid, signum)
+    long_run.communicate(timeout=60)
+    until("everything ends", lambda: not processes_in(project), 60)

@@ -67,9 +67,7 @@ def test_a_stage_is_logged_with_the_parameters_that_dvc_follows_for_it(project):
 @pytest.mark.slow
 @pytest.mark.ci
 def test_mlflow_has_every_step_once_after_kills(project, told, until):
-    project.write(
-        "params.yaml", (project.root / "params.yaml").read_text().replace("20, pause: 0.02", "400, pause: 0.05")
-    )
+    project.write("params.yaml", project.read("params.yaml").replace("20, pause: 0.02", "400, pause: 0.05"))
     for _ in range(2):  # the second kill meets a resumed run
         dvc = project.start(sys.executable, "-m", "dvc", "repro")
         until("some steps are with MLflow", lambda: _steps_in(project), 90)
@@ -110,9 +108,7 @@ def ledger_of(project) -> list:
 @pytest.mark.slow
 @pytest.mark.ci
 def test_killing_the_mirror_loses_nothing_and_doubles_nothing(project, told, until):
-    project.write(
-        "params.yaml", (project.root / "params.yaml").read_text().replace("20, pause: 0.02", "300, pause: 0.05")
-    )
+    project.write("params.yaml", project.read("params.yaml").replace("20, pause: 0.02", "300, pause: 0.05"))
     stage = project.start(*PRETRAIN)
     until("some steps are with MLflow", lambda: _steps_in(project), 90)
     mirrors = [
@@ -195,7 +191,7 @@ def test_a_failed_training_is_seen_as_failed(project, told):
 @pytest.mark.slow
 @pytest.mark.ci
 def test_a_mirror_leaves_the_stages_alone_that_still_run(project, told, until):
-    project.write("params.yaml", (project.root / "params.yaml").read_text().replace("pause: 0.02", "pause: 1"))
+    project.write("params.yaml", project.read("params.yaml").replace("pause: 0.02", "pause: 1"))
     project.ok(sys.executable, "-m", "flows.stage", "catalogue")  # makes the database, which takes longest
     shutil.rmtree(project.root / "build/catalogue")
     stage = project.start(*PRETRAIN)
