@@ -16,15 +16,21 @@ KEYS = ["protocol", "direction", "draw", "product", "picture", "group"]
 def main(*, params: Path = Path("params.yaml"), data: Path = Path("data"), build: Path = Path("build")) -> None:
     """Paired differences of recall with 95 % intervals: first system minus second, in points of a hundred."""
     settings = config.load(params)
-    folders = sorted(path.parent for path in (build / "evaluation").glob("*/card.json"))
-    tables = {folder.name: pd.read_parquet(folder / "ranks.parquet") for folder in folders}
+    systems = [*settings.run, *settings.run_contrast]
+    tables = {system: ranks_of(build / "evaluation" / system) for system in systems}
     found = {}
-    for one, other in combinations(sorted(tables, key=list(tables).index, reverse=True), 2):
+    for one, other in combinations(systems, 2):
         found[f"{one} - {other}"] = paired(tables[one], tables[other], settings.seed, f"{one} and {other}")
     checkpoint.write_json(build / "metrics" / "compare.json", found)
     for name, differences in found.items():
         for key, (mean, low, high) in differences.items():
             print(f"compare  {name:24s} {key:16s} {mean:+6.1f}  [{low:+.1f}, {high:+.1f}]", flush=True)
+
+
+def ranks_of(folder: Path) -> pd.DataFrame:
+    """The ranks that the stage `evaluate` left; a Problem when it has not finished."""
+    checkpoint.read_card(folder)
+    return pd.read_parquet(folder / "ranks.parquet")
 
 
 def paired(one: pd.DataFrame, other: pd.DataFrame, seed: int, names: str) -> dict[str, list[float]]:
