@@ -34,7 +34,7 @@ from fashionvl.stages import encoder as stage
 from fashionvl.stages import machine
 from fashionvl.stages.album import album
 from fashionvl.tasks import contrast, retrieval
-from fashionvl.words import Words
+from fashionvl.words import Words, rarity_of
 
 EPOCHS, BATCH, RATE, DECAY, DROPOUT = 25, 256, 0.002, 0.05, 0.2  # of the probe
 RIDGE = 100.0
@@ -102,7 +102,7 @@ def judge(fit: Tensor, asked: Tensor, catalogue: Catalogue, words: Words, ids: T
     mean, spread = fit.mean(dim=0), fit.std(dim=0).clamp(min=1e-6)
     fit, asked = (fit - mean) / spread, (asked - mean) / spread
     group = torch.from_numpy(catalogue.groups())[train]
-    probe = Probe(fit.shape[1], contrast.rarity_of(ids[train], vocabulary=words.vocabulary, never=words.special()))
+    probe = Probe(fit.shape[1], rarity_of(ids[train], vocabulary=words.vocabulary, never=words.special()))
     learn_probe(probe, fit, ids[train], words.pad, group, torch.Generator().manual_seed(seed))
     with torch.inference_mode():
         pictures, texts = probe.eval()(asked, ids[val])

@@ -131,7 +131,7 @@ def test_every_picture_meets_the_text_of_its_own_product(desk, shop, generator):
 
 def test_rare_words_count_more_and_padding_never():
     ids = torch.tensor([[1, 2, 3, 0], [1, 2, 0, 0], [1, 0, 0, 0]])
-    rarity = contrast.rarity_of(ids, vocabulary=6, never=[0])
+    rarity = words.rarity_of(ids, vocabulary=6, never=[0])
     assert rarity[0] == 0
     assert rarity[1] == 0  # stands in every text
     assert 0 < rarity[2] < rarity[3] < rarity[4]

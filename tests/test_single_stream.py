@@ -9,7 +9,7 @@ from fashionvl.batches import Batch
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models import attention
 from fashionvl.models.bert import start_from
-from fashionvl.models.single_stream import SingleStream
+from fashionvl.models.single_stream import Meeting, SingleStream
 from fashionvl.patches.pyramid import levels, places
 from fashionvl.tasks.pretrain import OBJECTIVES
 
@@ -182,3 +182,21 @@ def test_a_bert_that_is_not_there_or_does_not_fit_is_a_sentence(tmp_path):
     bert(tmp_path / "wide", vocab_size=60)
     with pytest.raises(Problem, match=r"words\.word\.weight"):
         start_from(model(), str(tmp_path / "wide"))
+
+
+def test_a_meeting_tells_cls_and_only_cls_of_words_and_patches_shown():
+    meeting = Meeting(32)
+    given = batch()
+    words, patches = torch.randn(3, 9, 32), torch.randn(3, 55, 32)
+    shown = torch.cat([given.real, given.shown], dim=1)
+    told = meeting(words, patches, shown)
+    assert torch.equal(told[:, 1:], words[:, 1:])
+    assert not torch.allclose(told[:, 0], words[:, 0])
+    padded = words.masked_fill(~given.real[:, :, None], 9.0)
+    assert torch.allclose(meeting(padded, patches, shown)[:, 0], told[:, 0], atol=1e-6)
+    assert meeting(words, patches, torch.zeros_like(shown)).isfinite().all()
+
+
+def test_there_is_no_meeting_where_none_is_asked_for():
+    assert not any("meeting" in name for name in model().state_dict())
+    assert any("meeting" in name for name in model(meeting=True).state_dict())

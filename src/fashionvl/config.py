@@ -68,7 +68,12 @@ class Training:
 
 @dataclass(frozen=True)
 class SingleStream:
-    """Sizes of the single-stream encoder; `start` names a BERT checkpoint folder or hub name, or null."""
+    """Sizes of the single-stream encoder.
+
+    start    a BERT checkpoint folder or hub name; `contrast`, which lets words and patches get acquainted first
+             (tasks/acquaint.py); or null
+    meeting  True where [CLS] is told what words and patches have in common (not in the paper)
+    """
 
     width: int
     layers: int
@@ -76,6 +81,7 @@ class SingleStream:
     inner: int
     dropout: float
     start: str | None = None
+    meeting: bool = False
 
 
 @dataclass(frozen=True)

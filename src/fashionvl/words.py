@@ -151,3 +151,18 @@ def _with_slots(tokenizer: Tokenizer, slots: int) -> Words:
     tokenizer.enable_truncation(slots)
     tokenizer.enable_padding(length=slots, pad_id=words.pad, pad_token="[PAD]")
     return words
+
+
+def rarity_of(ids: Tensor, *, vocabulary: int, never: list[int]) -> Tensor:
+    """Inverse document frequency of every word piece.
+
+    ids    (N, T) int64   the training texts
+    never  pieces that never count
+    -> (vocabulary,) float   log of (texts + 1) / (texts that hold the piece + 1); 0 for what never counts
+    """
+    holds = torch.zeros(vocabulary)
+    for row in ids:
+        holds[row.unique()] += 1
+    rarity = ((len(ids) + 1) / (holds + 1)).log()
+    rarity[torch.tensor(never, dtype=torch.int64)] = 0
+    return rarity

@@ -57,6 +57,28 @@ class PatchEmbedding(nn.Module):
         return drop(torch.cat(grids, dim=1), self.dropout, self.training)
 
 
+class Meeting(nn.Module):
+    """Tells [CLS] what words and patches have in common: the product of both means, as ViLBERT's alignment head has it.
+
+    Not in Kaleido-BERT, which starts from a BERT that was trained on billions of words.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm_words = nn.LayerNorm(width, EPSILON)
+        self.norm_patches = nn.LayerNorm(width, EPSILON)
+        self.norm = nn.LayerNorm(width, EPSILON)
+        self.project = nn.Linear(width, width)
+
+    def forward(self, words: Tensor, patches: Tensor, shown: Tensor) -> Tensor:
+        """words (B, T, C), patches (B, P, C), shown (B, T + P) bool -> (B, T, C)   words with [CLS] changed"""
+        real, seen = shown[:, 1 : words.shape[1], None], shown[:, words.shape[1] :, None]  # [CLS] is no word
+        said = (words[:, 1:] * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
+        looked = (patches * seen).sum(dim=1) / seen.sum(dim=1).clamp(min=1)
+        common = self.project(self.norm(self.norm_words(said) * self.norm_patches(looked)))
+        return torch.cat([words[:, :1] + common[:, None], words[:, 1:]], dim=1)
+
+
 class Layer(nn.Module):
     """One post-norm transformer layer, as BERT's."""
 
@@ -121,6 +143,7 @@ class SingleStream(nn.Module):
         objectives: list[str],
         positions: int = 512,
         checkpointing: bool = False,
+        meeting: bool = False,
     ):
         super().__init__()
         self.words = WordEmbedding(vocabulary, width, positions, dropout)
@@ -128,8 +151,11 @@ class SingleStream(nn.Module):
         self.layers = nn.ModuleList(Layer(width, heads, inner, dropout) for _ in range(layers))
         self.pooler = nn.Linear(width, width)
         self.heads = nn.ModuleDict({name: _head(name, width, dim, vocabulary) for name in objectives})
+        self.meeting = Meeting(width) if meeting else None
         self.checkpointing = checkpointing
         self.apply(_initialise)
+        if self.meeting is not None:
+            nn.init.eye_(self.meeting.project.weight)
 
     def forward(self, batch: Batch, wanted: Tensor | None = None) -> Tensor:
         """Read a batch.
@@ -147,6 +173,8 @@ class SingleStream(nn.Module):
         words (B, T, C), patches (B, P, C), shown (B, T + P) bool   True where a token may be looked at
         -> (B, T + P, C) or (B, K, C)
         """
+        if self.meeting is not None:
+            words = self.meeting(words, patches, shown)
         x = torch.cat([words.to(stream_dtype(words)), patches.to(stream_dtype(words))], dim=1)
         for layer in self.layers[:-1]:
             x = checkpoint(layer, x, shown, use_reentrant=False) if self.checkpointing else layer(x, shown)

@@ -14,7 +14,7 @@ from fashionvl.stages import machine, options, run
 from fashionvl.stages.album import album, check, read
 from fashionvl.tasks import contrast
 from fashionvl.tasks.pairs import Shop
-from fashionvl.words import Words
+from fashionvl.words import Words, rarity_of
 
 STORED = 1.25  # side of a stored picture over that of a seen one, so that crops lose little
 
@@ -40,7 +40,7 @@ def main(
     print(f"run folder: {folder}", flush=True)
     catalogue, words = Catalogue.load(build / "catalogue", data), Words.load(build / "words")
     shop, desk = Shop.of(catalogue, "train"), _desk(catalogue, words, settings, row, folder)
-    rarity = contrast.rarity_of(desk.ids[shop.products], vocabulary=words.vocabulary, never=words.special())
+    rarity = rarity_of(desk.ids[shop.products], vocabulary=words.vocabulary, never=words.special())
     torch.manual_seed(training.seed_of(settings.seed, 0))
     model = TwoTowers(channels=row.channels, levels=1, width=row.width, rarity=rarity)
     accelerator = machine.accelerator()

@@ -20,7 +20,7 @@ from fashionvl.stages import machine, options, run
 from fashionvl.stages.album import album, check
 from fashionvl.tasks import contrast, retrieval
 from fashionvl.tasks.pairs import Shop
-from fashionvl.words import Words
+from fashionvl.words import Words, rarity_of
 
 STORED = 3  # side of a stored picture over that of a patch: level 3 loses nothing, finer levels a little
 CALIBRATION = 256  # pictures
@@ -80,7 +80,7 @@ def towers(row: config.Encoder, words: Words, texts: torch.Tensor) -> TwoTowers:
 
     texts (N, T) int64   the training texts
     """
-    rarity = contrast.rarity_of(texts, vocabulary=words.vocabulary, never=words.special())
+    rarity = rarity_of(texts, vocabulary=words.vocabulary, never=words.special())
     return TwoTowers(channels=row.channels, levels=len(PYRAMID), width=row.width, rarity=rarity)
 
 

@@ -14,6 +14,7 @@ from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.store import Store
 from fashionvl.stages import machine, options, run
 from fashionvl.tasks import pretrain
+from fashionvl.tasks.acquaint import acquaint
 from fashionvl.tasks.pairs import Shop
 from fashionvl.words import Words
 
@@ -44,12 +45,18 @@ def main(
     sizes = sizes_of(row, words, store, list(weights))
     torch.manual_seed(training.seed_of(settings.seed, 0))
     model = SingleStream(**sizes, dropout=row.model.dropout, checkpointing=row.training.checkpointing)
-    if row.model.start:
-        start_from(model, row.model.start)
     desk = pretrain.Desk(
         words, words.encode(catalogue.texts(settings.text.fields)), store, list(weights), row.matched_only
     )
     shop = Shop.of(catalogue, "train")
+    if row.model.start == "contrast":
+        found = acquaint(model, desk, shop, chance=training.chance_of(settings.seed))
+        print(
+            f"pretrain {system}  words and patches are acquainted: InfoNCE {found[0]:.2f} -> {found[-1]:.2f}",
+            flush=True,
+        )
+    elif row.model.start:
+        start_from(model, row.model.start)
     accelerator = machine.accelerator()
     training.train(
         model,
@@ -92,7 +99,13 @@ def sizes_of(row: config.System, words: Words, store: Store, objectives: list[st
     """What SingleStream is built from, apart from how it is trained."""
     model = row.model
     sizes = {"width": model.width, "layers": model.layers, "heads": model.heads, "inner": model.inner}
-    return {"vocabulary": words.vocabulary, "dim": store.dim, **sizes, "objectives": objectives}
+    return {
+        "vocabulary": words.vocabulary,
+        "dim": store.dim,
+        **sizes,
+        "objectives": objectives,
+        "meeting": model.meeting,
+    }
 
 
 def _work_folder(system: str, settings: config.Params, row: config.System, build: Path, work: Path) -> Path:

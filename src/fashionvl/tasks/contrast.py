@@ -125,21 +125,6 @@ def losses_of(model: TwoTowers, question: Question) -> dict[str, Tensor]:
     return {"nce": losses.info_nce(pictures, texts, group=question.group, scale=model.scale)}
 
 
-def rarity_of(ids: Tensor, *, vocabulary: int, never: list[int]) -> Tensor:
-    """Inverse document frequency of every word piece.
-
-    ids    (N, T) int64   the training texts
-    never  pieces that never count
-    -> (vocabulary,) float   log of (texts + 1) / (texts that hold the piece + 1); 0 for what never counts
-    """
-    holds = torch.zeros(vocabulary)
-    for row in ids:
-        holds[row.unique()] += 1
-    rarity = ((len(ids) + 1) / (holds + 1)).log()
-    rarity[torch.tensor(never, dtype=torch.int64)] = 0
-    return rarity
-
-
 @torch.inference_mode()
 def embed_pictures(model: TwoTowers, pixels: np.ndarray | Tensor, *, batch: int = 256) -> Tensor:
     """Whole pictures in the space of a model that was trained on whole pictures.
