@@ -127,6 +127,7 @@ def long_run(project, until):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore Ctrl-C
     )
     until("the training begins", lambda: project.history() and project.history()[0].stat().st_size, 120)
     return run
