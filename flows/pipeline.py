@@ -25,6 +25,7 @@ BUSY = re.compile(r"Unable to acquire lock|is busy, it is being blocked|rwlock")
 SKIPPED = re.compile(r"didn't change, skipping|is cached - skipping run")
 HINTS = "To track the changes with git, run:"  # DVC's last words; they fit a person who typed the command
 TAIL_LINES = 15
+AT_ONCE = 1  # every stage takes all cores; two at once wait for each other at every barrier
 PATIENCE = 30  # tries, two seconds apart, while another DVC command holds the lock
 
 
@@ -90,8 +91,7 @@ def reproduce(stage: str, root: Path = env.ROOT) -> State:
             hints = hints or line.startswith(HINTS)
             if line and not hints:
                 tail.append(line)
-                sys.stdout.write(f"{line}\n")  # in one piece: two stages may speak at once
-                sys.stdout.flush()
+                print(line, flush=True)
                 logger.info(line)
     if process.returncode:
         said = "\n".join(tail)
@@ -99,7 +99,7 @@ def reproduce(stage: str, root: Path = env.ROOT) -> State:
     return Completed(name="Cached", message="DVC had nothing to do") if skipped else Completed()
 
 
-@flow(name="fashionvl", task_runner=ThreadPoolTaskRunner(max_workers=2))  # type: ignore[arg-type]
+@flow(name="fashionvl", task_runner=ThreadPoolTaskRunner(max_workers=AT_ONCE))  # type: ignore[arg-type]
 def pipeline(root: Path = env.ROOT) -> State:
     """Every stage of dvc.yaml; fails when one fails, and those that need it stay NotReady."""
     futures: dict[str, PrefectFuture] = {}
