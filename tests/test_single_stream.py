@@ -10,7 +10,7 @@ from fashionvl.catalogue.problems import Problem
 from fashionvl.models import attention
 from fashionvl.models.bert import start_from
 from fashionvl.models.single_stream import Meeting, SingleStream
-from fashionvl.patches.pyramid import levels, places
+from fashionvl.patches.pyramid import PYRAMID, levels, places, span
 from fashionvl.tasks.pretrain import OBJECTIVES
 
 SIZES = {"vocabulary": 50, "dim": 12, "width": 32, "layers": 2, "heads": 4, "inner": 64, "dropout": 0.0}
@@ -200,3 +200,17 @@ def test_a_meeting_tells_cls_and_only_cls_of_words_and_patches_shown():
 def test_there_is_no_meeting_where_none_is_asked_for():
     assert not any("meeting" in name for name in model().state_dict())
     assert any("meeting" in name for name in model(meeting=True).state_dict())
+
+
+def test_a_full_sequence_is_119_long_and_cut_as_the_paper_has_it():
+    given = batch(slots=64, real=50)
+    with torch.no_grad():
+        assert model()(given).shape == (3, 119, 32)
+    slices = {level.puzzle: (64 + span(level.puzzle).start, 64 + span(level.puzzle).stop) for level in PYRAMID}
+    assert slices == {
+        "rotation": (64, 65),
+        "jigsaw": (65, 69),
+        "camouflage": (69, 78),
+        "grey": (78, 94),
+        "blank": (94, 119),
+    }
