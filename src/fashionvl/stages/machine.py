@@ -46,7 +46,7 @@ def keep_freed_memory() -> None:
 def shelve(run: Path, work: Path, model: nn.Module, card: Mapping[str, Any]) -> None:
     """Make a run folder from a finished training: history, curves, weights, and the card last; then forget the work.
 
-    The card gets the `seconds` of training and the `metrics` of the last hundredth of the steps.
+    The card gets the number of `steps` and, as `metrics`, the mean losses of the last hundredth of them.
     """
     run.mkdir(parents=True, exist_ok=True)
     history = pd.DataFrame([json.loads(line) for line in (work / "history.jsonl").read_text().splitlines()])
