@@ -39,7 +39,7 @@ def code_of(graph: grimp.ImportGraph, module: str) -> set[str]:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_dvc_knows_every_file_a_stage_imports_and_no_other(name, imports):
-    module = "fashionvl.stages." + STAGES[name]["cmd"].split()[3]
+    module = "fashionvl.stages." + STAGES[name]["cmd"].split()[4]
     listed = {path for path in paths(STAGES[name], "deps") if path.startswith("src/")}
     used = code_of(imports, module)
     assert listed == used, f"add to {name} in dvc.yaml: {sorted(used - listed)}; take out: {sorted(listed - used)}"
@@ -48,7 +48,7 @@ def test_dvc_knows_every_file_a_stage_imports_and_no_other(name, imports):
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_is_one_command_through_the_guard(name):
     # With one command the shell makes way for it, so that the stage's parent is DVC and dies with it.
-    assert re.fullmatch(r"python -m flows\.stage \w+( \$\{(item|key)\})?", STAGES[name]["cmd"])
+    assert re.fullmatch(r"exec python -m flows\.stage \w+( \$\{(item|key)\})?", STAGES[name]["cmd"])
 
 
 @pytest.mark.parametrize("name", STAGES)

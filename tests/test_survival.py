@@ -94,7 +94,7 @@ def test_a_training_killed_at_any_moment_ends_with_the_same_weights(here):
 
 def test_changed_parameters_start_from_nothing(here):
     finish(here, "pretrain", "kaleido", "--stop-after", "20")
-    small(here, lr=0.001)
+    small(here, lr=0.0009)
     try:
         said = finish(here, "pretrain", "kaleido", "--stop-after", "25")
         assert "goes on at step" not in said

@@ -21,19 +21,19 @@ seed: 7
 PIPELINE = """\
 stages:
   catalogue:
-    cmd: python -m flows.stage catalogue
+    cmd: exec python -m flows.stage catalogue
     deps: [src/fashionvl/stages/catalogue.py]
     params: [seed]
     outs: [build/catalogue]
   pretrain:
     foreach: ${run}
     do:
-      cmd: python -m flows.stage pretrain ${key}
+      cmd: exec python -m flows.stage pretrain ${key}
       deps: [build/catalogue, src/fashionvl/stages/pretrain.py]
       params: ["systems.${key}", seed]
       outs: ["build/runs/${key}"]
   compare:
-    cmd: python -m flows.stage compare
+    cmd: exec python -m flows.stage compare
     deps: [build/runs, src/fashionvl/stages/compare.py]
     outs: [build/compared]
 """
@@ -117,7 +117,8 @@ class Project:
             "GIT_COMMITTER_NAME": "t",
             "GIT_COMMITTER_EMAIL": "t@t",
         }
-        self.environment.pop("PYTHONPATH", None)
+        for name in ("PYTHONPATH", "SHELL"):  # without a SHELL, as under cron, DVC takes /bin/sh
+            self.environment.pop(name, None)
 
     def run(self, *command: str, timeout: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
