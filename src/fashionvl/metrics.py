@@ -51,3 +51,8 @@ def interval(
 def sum_of_recalls(recalls: dict[str, float]) -> float:
     """SumR: 100 times the sum of R@1, R@5 and R@10 of both directions (Table 2 of Kaleido-BERT)."""
     return 100 * sum(recalls.values())
+
+
+def sum_of_caption_scores(scores: dict[str, float]) -> float:
+    """SumCAP: BLEU-4 + METEOR + ROUGE-L + CIDEr, each times 100 already (Table 3 of Kaleido-BERT)."""
+    return sum(scores[name] for name in ("bleu4", "meteor", "rouge_l", "cider"))
