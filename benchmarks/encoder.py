@@ -29,7 +29,7 @@ from fashionvl import checkpoint, config, losses, metrics, training
 from fashionvl.catalogue import Catalogue
 from fashionvl.models.patch_encoder import ConvEncoder
 from fashionvl.models.two_towers import BagOfWords
-from fashionvl.patches.pyramid import PYRAMID, levels
+from fashionvl.patches.pyramid import KALEIDO
 from fashionvl.stages import encoder as stage
 from fashionvl.stages import machine
 from fashionvl.stages.album import album
@@ -43,14 +43,14 @@ RIDGE = 100.0
 @torch.inference_mode()
 def summaries(encoder: ConvEncoder, pixels: contrast.Album, side: int) -> Tensor:
     """The mean vector of the clean patches of each level -> (n, levels * D) float, in the order of the album."""
-    of_level, found, said = levels(), [], time.monotonic()
+    of_level, found, said = KALEIDO.levels_of(), [], time.monotonic()
     accelerator = machine.accelerator()
     encoder.eval()
     for pictures in pixels.pictures.split(16):
         with accelerator.autocast():
             patches = contrast.clean_patches(pixels, pictures, pixels=side)
             vectors = encoder(patches.flatten(0, 1)).float().unflatten(0, patches.shape[:2])
-        found.append(torch.cat([vectors[:, of_level == k].mean(dim=1) for k in range(len(PYRAMID))], dim=1))
+        found.append(torch.cat([vectors[:, of_level == k].mean(dim=1) for k in range(len(KALEIDO.levels))], dim=1))
         if time.monotonic() - said > 5:
             said = time.monotonic()
             print(f"encoding  picture {16 * len(found)}/{len(pixels.pictures)}", flush=True)

@@ -39,7 +39,7 @@ from fashionvl.models.named_encoders import load_resnet
 from fashionvl.models.patch_encoder import ConvEncoder
 from fashionvl.patches import foreground
 from fashionvl.patches.cutting import patch_boxes
-from fashionvl.patches.pyramid import PYRAMID, VECTORS, span
+from fashionvl.patches.pyramid import KALEIDO
 from fashionvl.stages import patches as stage
 from fashionvl.stages import sample
 from fashionvl.stages.workshop import Workshop, workshop
@@ -55,11 +55,11 @@ def plain_tiles(path: Path, row: config.Patches) -> torch.Tensor:
     side = (row.pixels, row.pixels)
     clean = [
         picture.crop(place).resize(side, Image.Resampling.BILINEAR)
-        for level in PYRAMID
+        for level in KALEIDO.levels
         for place in patch_boxes(box, level)
     ]
     turned = [clean[0].rotate(-angle) for angle in (90, 180, 270)]
-    grey = [patch.convert("L").convert("RGB") for patch in clean[span("grey")]]
+    grey = [patch.convert("L").convert("RGB") for patch in clean[KALEIDO.span("grey")]]
     return torch.stack([torch.from_numpy(np.array(patch)).permute(2, 0, 1) for patch in (*clean, *turned, *grey)])
 
 
@@ -92,7 +92,7 @@ def race(root: Path, paths: list[str], shop: Workshop, encoder: Any, rounds: int
             rough = encoder(plain_tiles(files[0], shop.row)).half().numpy()
         rounding.append(gap(rough, wanted[0]))
         print(f"  round {turn}: {each} pictures, ours {ours:.2f} s, plain {plain:.2f} s", flush=True)
-    speed = {name: VECTORS * each * rounds / sum(spent) for name, spent in seconds.items()}
+    speed = {name: KALEIDO.vectors * each * rounds / sum(spent) for name, spent in seconds.items()}
     return {
         "ratio": round(speed["ours"] / speed["plain"], 2),
         "ours": round(speed["ours"]),
@@ -167,7 +167,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     params = config.load(ROOT / "params.yaml")
-    row = dataclasses.replace(next(iter(params.patches.values())), foreground="border", encoder="scratch")
+    row = dataclasses.replace(params.patches["kaleido"], foreground="border", encoder="scratch")
     with tempfile.TemporaryDirectory() as folder:
         scrap = Path(folder)
         root = find_catalogue(chosen.catalogue, scrap)

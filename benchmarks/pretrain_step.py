@@ -28,7 +28,8 @@ from fashionvl.batches import Batch
 from fashionvl.catalogue import Catalogue
 from fashionvl.masking import IGNORE
 from fashionvl.models.single_stream import SingleStream
-from fashionvl.patches.store import Store, write_shard
+from fashionvl.patches.pyramid import KALEIDO
+from fashionvl.patches.store import VERSION, Store, write_shard
 from fashionvl.stages import machine
 from fashionvl.tasks import pretrain
 from fashionvl.tasks.pairs import Shop
@@ -55,9 +56,12 @@ def questions(of: Catalogue, folder: Path, size: dict, objectives: list[str], co
     vocabulary = words.learn(texts, vocabulary=VOCABULARY, slots=64)
     path = folder / str(size["dim"])
     path.mkdir(exist_ok=True)
-    vectors = np.random.default_rng(0).random((len(texts), 74, size["dim"]), dtype=np.float32).astype(np.float16)
+    vectors = (
+        np.random.default_rng(0).random((len(texts), KALEIDO.vectors, size["dim"]), dtype=np.float32).astype(np.float16)
+    )
     shard = {"file": write_shard(path, 0, vectors).name, "rows": len(vectors)}
-    (path / "manifest.json").write_text(json.dumps({"version": 1, "dim": size["dim"], "shards": [shard]}))
+    manifest = {"version": VERSION, "dim": size["dim"], "grids": KALEIDO.sides, "shards": [shard]}
+    (path / "manifest.json").write_text(json.dumps(manifest))
     desk = pretrain.Desk(vocabulary, vocabulary.encode(texts), Store.open(path), objectives, [])
     draw = pretrain.drawing(desk, Shop.of(of, "train"), batch=size["batch"], same_kind=0.5, chance=chance_of(7))
     return [draw(step, 0, 1) for step in range(count)]
@@ -86,11 +90,11 @@ def encoder_alone(size: dict) -> Callable[[pretrain.Question], None]:
 
     def step(question: pretrain.Question) -> None:
         batch = question.batch
-        shape = (len(batch.words), batch.words.shape[1] + 55, size["width"])
+        shape = (len(batch.words), batch.words.shape[1] + KALEIDO.patches, size["width"])
         x = torch.randn(shape, dtype=torch.bfloat16, requires_grad=True)
         shown = torch.cat([batch.real, batch.shown], dim=1)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            states = model.read(x[:, :-55], x[:, -55:], shown, question.wanted)
+            states = model.read(x[:, : -KALEIDO.patches], x[:, -KALEIDO.patches :], shown, question.wanted)
         states.backward(torch.ones_like(states))
         for parameter in model.parameters():
             parameter.grad = None
@@ -132,9 +136,9 @@ def theirs(size: dict) -> Callable[[pretrain.Question], None]:
 
 
 def labels_of(question: pretrain.Question) -> Tensor:
-    """The same hidden words as VisualBERT wants them: -> (B, T + 55) int64, IGNORE elsewhere."""
+    """The same hidden words as VisualBERT wants them: -> (B, T + P) int64, IGNORE elsewhere."""
     batch: Batch = question.batch
-    labels = torch.full((len(batch.words), batch.words.shape[1] + 55), IGNORE)
+    labels = torch.full((len(batch.words), batch.words.shape[1] + KALEIDO.patches), IGNORE)
     assert question.mlm is not None
     rows, columns = (question.mlm != IGNORE).nonzero(as_tuple=True)
     labels[rows, question.wanted[rows, 1 + columns]] = question.mlm[rows, columns]
@@ -144,7 +148,7 @@ def labels_of(question: pretrain.Question) -> Tensor:
 def encoder_flop(size: dict, question: pretrain.Question) -> float:
     """Multiplications and additions of forward and backward in the encoder, as executed (the last layer answers at
     the positions that are asked for only)."""
-    rows, tokens = len(question.itm), question.batch.words.shape[1] + 55
+    rows, tokens = len(question.itm), question.batch.words.shape[1] + KALEIDO.patches
     width, inner, asked = size["width"], size["inner"], question.wanted.shape[1]
 
     def layer(queries: int) -> float:
@@ -208,7 +212,7 @@ def measure(name: str, of: Catalogue, folder: Path, rounds: int, count: int) -> 
         "seven_losses": round(samples / statistics.median(times["seven"]), 2),
         "mfu": round(statistics.median(flop / t / r for t, r in zip(times["encoder"], rates, strict=True)), 3),
         "mfu_of_step": round(statistics.median(flop / t / r for t, r in zip(times["ours"], rates, strict=True)), 3),
-        "tokens": statistics.mean(q.batch.words.shape[1] + 55 for q in pair),
+        "tokens": statistics.mean(q.batch.words.shape[1] + KALEIDO.patches for q in pair),
         "matmul_gflops": round(statistics.median(rates) / 1e9),
     }
 

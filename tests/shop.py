@@ -8,7 +8,8 @@ import pandas as pd
 
 from fashionvl import words
 from fashionvl.catalogue import Catalogue
-from fashionvl.patches.store import Store, write_shard
+from fashionvl.patches.pyramid import KALEIDO, Pyramid
+from fashionvl.patches.store import VERSION, Store, write_shard
 from fashionvl.tasks.pretrain import OBJECTIVES, Desk
 
 COLOURS = ("black", "white", "red", "green", "blue", "camel")
@@ -39,22 +40,25 @@ def catalogue(products: int = 48, views: int = 2, seed: int = 0) -> Catalogue:
     return Catalogue(table, pictures, Path())
 
 
-def store(folder: Path, of: Catalogue, dim: int = 12, seed: int = 0) -> Store:
+def store(folder: Path, of: Catalogue, dim: int = 12, seed: int = 0, pyramid: Pyramid = KALEIDO) -> Store:
     """Vectors that tell the product: its things and colours stand in them, under noise."""
     folder.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(seed)
     meaning = draw.random((len(THINGS) * len(COLOURS), dim)) * 3
     names = of.products["title"].to_numpy()[of.pictures["product"]]
     code = np.unique(names, return_inverse=True)[1]
-    vectors = (meaning[code][:, None] + draw.random((len(code), 74, dim))).astype(np.float16)
+    vectors = (meaning[code][:, None] + draw.random((len(code), pyramid.vectors, dim))).astype(np.float16)
     path = write_shard(folder, 0, vectors)
     entry = {"file": path.name, "rows": len(vectors)}
-    (folder / "manifest.json").write_text(json.dumps({"version": 1, "dim": dim, "shards": [entry]}))
+    manifest = {"version": VERSION, "dim": dim, "grids": pyramid.sides, "shards": [entry]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     return Store.open(folder)
 
 
-def desk(folder: Path, of: Catalogue, objectives=OBJECTIVES, matched_only=("mlm", "grey", "blank")) -> Desk:
+def desk(
+    folder: Path, of: Catalogue, objectives=OBJECTIVES, matched_only=("mlm", "grey", "blank"), pyramid=KALEIDO
+) -> Desk:
     """Words learned from the catalogue, its texts and its vectors."""
     texts = of.texts(["title", "description"])
     vocabulary = words.learn(texts, vocabulary=120, slots=24)
-    return Desk(vocabulary, vocabulary.encode(texts), store(folder, of), objectives, matched_only)
+    return Desk(vocabulary, vocabulary.encode(texts), store(folder, of, pyramid=pyramid), objectives, matched_only)

@@ -29,6 +29,12 @@ def test_the_table_of_the_project_is_valid():
         (lambda raw: raw["encoder"]["training"].update(lr="5e-4"), r"encoder\.training\.lr must be a number"),
         (lambda raw: raw.update(seed=True), "seed must be of type int, not True"),
         (lambda raw: raw.update(systems=[]), "systems must be a table"),
+        (lambda raw: raw["patches"]["fixed"].update(grids=[]), r"patches\.fixed\.grids must be sides .*, not \[\]"),
+        (lambda raw: raw["patches"]["fixed"].update(grids=[8, 8]), "each once and rising"),
+        (lambda raw: raw["patches"]["fixed"].update(grids=[3, 2]), "each once and rising"),
+        (lambda raw: raw["patches"]["fixed"].update(grids=[0, 1]), "from 1 to 16"),
+        (lambda raw: raw["patches"]["fixed"].update(grids=[17]), "from 1 to 16"),
+        (lambda raw: raw["patches"]["fixed"].update(grids=8), "must be a list"),
     ],
 )
 def test_a_wrong_table_is_a_sentence_that_names_the_key(tmp_path, change, says):

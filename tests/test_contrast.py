@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from fashionvl import losses, training, words
 from fashionvl.models.two_towers import BagOfWords, TwoTowers
-from fashionvl.patches.pyramid import PATCHES
+from fashionvl.patches.pyramid import KALEIDO
 from fashionvl.tasks import contrast
 from fashionvl.tasks.pairs import Shop
 
@@ -159,7 +159,7 @@ def test_the_pyramid_has_the_projection_of_each_level_and_the_mean_of_its_patche
 def test_a_picture_is_embedded_by_its_clean_patches(desk):
     model = TwoTowers(channels=[4, 8], levels=5, width=8, rarity=torch.ones(120))
     patches = contrast.clean_patches(desk.album, desk.album.pictures, pixels=16)
-    assert patches.shape == (64, PATCHES, 3, 16, 16)
+    assert patches.shape == (64, KALEIDO.patches, 3, 16, 16)
     embedded = contrast.embed_pyramids(model, desk.album, pixels=16)
     torch.testing.assert_close(embedded.norm(dim=1), torch.ones(64))
 

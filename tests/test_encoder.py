@@ -15,7 +15,7 @@ from fashionvl import checkpoint, config, words
 from fashionvl.catalogue import Catalogue
 from fashionvl.models.patch_encoder import SPREAD, ConvEncoder
 from fashionvl.patches import store
-from fashionvl.patches.pyramid import PATCHES
+from fashionvl.patches.pyramid import KALEIDO
 from fashionvl.stages import album, contrast, encoder
 from fashionvl.stages import patches as patches_stage
 
@@ -104,7 +104,7 @@ def test_the_stage_leaves_an_encoder_that_the_patches_are_made_with(place):
     assert not list((place / "work").glob("encoder/*"))
     run(patches_stage, place, "kaleido")
     vectors = store.Store.open(place / "build" / "patches" / "kaleido").clean(range(48)).float()
-    assert vectors.shape == (48, PATCHES, 16)
+    assert vectors.shape == (48, KALEIDO.patches, 16)
     assert vectors.min() >= 0
     assert vectors.flatten(0, 1).std(dim=0).median() == pytest.approx(SPREAD, rel=0.3)
 

@@ -7,7 +7,7 @@ import torch
 from fashionvl import training
 from fashionvl.masking import IGNORE
 from fashionvl.models.single_stream import SingleStream
-from fashionvl.patches.pyramid import PATCHES, span
+from fashionvl.patches.pyramid import KALEIDO, Pyramid
 from fashionvl.tasks import pretrain
 from fashionvl.tasks.pairs import Shop, draw_epoch
 
@@ -42,19 +42,21 @@ def test_every_sample_has_exactly_one_two_and_three_patches_changed(of, desk):
     pairs, asked = question(of, desk)
     clean = desk.store.clean(pairs.picture)
     changed = (asked.batch.patches != clean).any(dim=2)
-    assert (changed[:, span("camouflage")].sum(dim=1) == 1).all()
-    assert (changed[:, span("grey")].sum(dim=1) == 2).all()
-    assert (changed[:, span("blank")].sum(dim=1) == 3).all()
+    assert (changed[:, KALEIDO.span("camouflage")].sum(dim=1) == 1).all()
+    assert (changed[:, KALEIDO.span("grey")].sum(dim=1) == 2).all()
+    assert (changed[:, KALEIDO.span("blank")].sum(dim=1) == 3).all()
     assert (asked.batch.patches == 0).all(dim=2).sum(dim=1).eq(3).all()
 
 
 def test_the_borrowed_patch_is_of_another_group(of, desk):
     pairs, asked = question(of, desk)
-    level = asked.batch.patches[:, span("camouflage")]
+    level = asked.batch.patches[:, KALEIDO.span("camouflage")]
     borrowed = level[torch.arange(len(level)), asked.camouflage]
     group, product = of.groups(), of.pictures["product"].to_numpy()
     for row in range(len(pairs)):
-        lender = (desk.store.clean([int(pairs.stranger[row])])[0, span("camouflage")] == borrowed[row]).all(dim=1)
+        lender = (desk.store.clean([int(pairs.stranger[row])])[0, KALEIDO.span("camouflage")] == borrowed[row]).all(
+            dim=1
+        )
         assert lender.any()
         assert group[product[pairs.stranger[row]]] != group[product[pairs.picture[row]]]
 
@@ -101,7 +103,7 @@ def test_a_loss_that_is_off_leaves_its_level_clean_and_its_head_out(of, tmp_path
     assert off not in model.heads
     if off in ("rotation", "jigsaw", "camouflage", "grey", "blank"):
         clean = desk.store.clean(pairs.picture)
-        assert torch.equal(asked.batch.patches[:, span(off)], clean[:, span(off)])
+        assert torch.equal(asked.batch.patches[:, KALEIDO.span(off)], clean[:, KALEIDO.span(off)])
     if off == "mlm":
         assert not (asked.batch.words == desk.words.mask).any()
 
@@ -124,7 +126,7 @@ def test_text_is_cut_to_the_longest_of_the_batch(of, desk):
     _, asked = question(of, desk)
     longest = int((desk.texts.ids != desk.words.pad).sum(dim=1).max())
     assert longest <= asked.batch.words.shape[1] <= longest + 7
-    assert (asked.batch.words.shape[1] + PATCHES) % 8 == 0
+    assert (asked.batch.words.shape[1] + KALEIDO.patches) % 8 == 0
 
 
 def test_a_few_steps_learn_the_words(of, desk):
@@ -152,3 +154,32 @@ def test_an_examination_asks_every_pair_once_and_says_accuracies(of, desk):
     }
     assert said[0]["itm"] == pytest.approx(said[1]["itm"], abs=0.05)  # other puzzles are drawn, the pairs are the same
     assert all(0 <= said[0][name] <= 1 for name in said[0] if name.endswith("accuracy"))
+
+
+def test_a_fixed_scale_is_asked_for_its_six_blank_patches(of, tmp_path):
+    fixed = Pyramid((8,))
+    desk = shop.desk(tmp_path / "patches", of, ["mlm", "itm", "blank"], pyramid=fixed)
+    pairs, asked = question(of, desk)
+    changed = (asked.batch.patches != desk.store.clean(pairs.picture)).any(dim=2)
+    assert asked.batch.patches.shape[1] == changed.shape[1] == 64
+    assert (changed.sum(dim=1) == 6).all()
+    assert torch.equal(asked.wanted[:, -6:] - asked.batch.words.shape[1], changed.nonzero()[:, 1].view(-1, 6))
+    model = model_for(desk, grids=fixed.sides)
+    sums = pretrain.losses_of(model, asked)
+    assert set(sums) == {"mlm", "itm", "blank"}
+    sum(sums.values()).backward()
+    assert all(parameter.grad is not None for parameter in model.patches.parameters())
+
+
+def test_every_puzzle_of_other_grids_is_played_and_answered(of, tmp_path):
+    odd = Pyramid((1, 3, 4, 6))
+    desk = shop.desk(tmp_path / "patches", of, ["itm", "rotation", "camouflage", "grey", "blank"], pyramid=odd)
+    _, asked = question(of, desk)
+    said = pretrain.answers_of(model_for(desk, grids=odd.sides), asked)
+    assert {name: scores.shape[1:] for name, scores in said.items()} == {
+        "itm": (2,),
+        "rotation": (4,),
+        "camouflage": (9,),
+        "grey": (2, 12),
+        "blank": (3, 12),
+    }

@@ -10,7 +10,7 @@ from fashionvl.catalogue.problems import Problem
 from fashionvl.models import attention
 from fashionvl.models.bert import start_from
 from fashionvl.models.single_stream import Meeting, SingleStream
-from fashionvl.patches.pyramid import PYRAMID, levels, places, span
+from fashionvl.patches.pyramid import KALEIDO, Pyramid
 from fashionvl.tasks.pretrain import OBJECTIVES
 
 SIZES = {"vocabulary": 50, "dim": 12, "width": 32, "layers": 2, "heads": 4, "inner": 64, "dropout": 0.0}
@@ -21,12 +21,14 @@ def model(**changes) -> SingleStream:
     return SingleStream(**{**SIZES, "objectives": list(OBJECTIVES), **changes}).eval()
 
 
-def batch(rows=3, slots=9, real=7) -> Batch:
+def batch(rows=3, slots=9, real=7, pyramid=KALEIDO) -> Batch:
     generator = torch.Generator().manual_seed(1)
     words = torch.randint(5, 50, (rows, slots), generator=generator)
     mask = (torch.arange(slots) < real).expand(rows, -1)
-    patches = torch.rand(rows, 55, 12, generator=generator)
-    return Batch(words.masked_fill(~mask, 0), mask, patches, torch.ones(rows, 55, dtype=torch.bool), places(), levels())
+    patches = torch.rand(rows, pyramid.patches, 12, generator=generator)
+    places, levels = pyramid.places(), pyramid.levels_of()
+    shown = torch.ones(rows, pyramid.patches, dtype=torch.bool)
+    return Batch(words.masked_fill(~mask, 0), mask, patches, shown, places, levels)
 
 
 def test_the_papers_size_has_exactly_the_papers_parameters():
@@ -42,6 +44,21 @@ def test_the_papers_size_has_exactly_the_papers_parameters():
             objectives=list(OBJECTIVES),
         )
     assert sum(p.numel() for p in base.parameters()) == 121_270_881
+
+
+def test_a_fixed_scale_has_one_projection_and_reads_its_64_patches():
+    fixed = model(grids=(8,), objectives=["mlm", "itm", "blank"])
+    given = batch(pyramid=Pyramid((8,)))
+    assert len(fixed.patches.project) == len(fixed.patches.norm) == len(fixed.patches.level.weight) == 1
+    with torch.no_grad():
+        assert fixed(given).shape == (3, 9 + 64, 32)
+        other = dataclasses.replace(given, patches=given.patches.roll(1, dims=1))
+        assert not torch.allclose(fixed(given), fixed(other), atol=1e-4)
+
+
+def test_a_head_for_a_puzzle_that_the_grids_do_not_play_is_refused():
+    with pytest.raises(ValueError, match=r"\[8\] do not play 'rotation'"):
+        model(grids=(8,), objectives=["itm", "rotation"])
 
 
 def test_what_stands_in_the_padding_changes_nothing():
@@ -206,7 +223,10 @@ def test_a_full_sequence_is_119_long_and_cut_as_the_paper_has_it():
     given = batch(slots=64, real=50)
     with torch.no_grad():
         assert model()(given).shape == (3, 119, 32)
-    slices = {level.puzzle: (64 + span(level.puzzle).start, 64 + span(level.puzzle).stop) for level in PYRAMID}
+    slices = {
+        level.puzzle: (64 + KALEIDO.span(level.puzzle).start, 64 + KALEIDO.span(level.puzzle).stop)
+        for level in KALEIDO.levels
+    }
     assert slices == {
         "rotation": (64, 65),
         "jigsaw": (65, 69),

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+FINEST_GRID = 16  # its 256 patches are four times as many tokens as the longest text
+
 
 class ConfigError(ValueError):
     """A parameter is missing, unknown or of the wrong kind; the message names it."""
@@ -41,6 +43,7 @@ class Words:
 class Patches:
     encoder: str
     pixels: int
+    grids: list[int]  # sides, the coarsest first
     foreground: str
     saliency: str | None
     margin: float
@@ -177,7 +180,19 @@ def load(path: Path) -> Params:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     params: Params = build(Params, raw, "")
     _check_runs(params)
+    for kind, patches in params.patches.items():
+        _check_grids(patches.grids, f"patches.{kind}.grids")
     return params
+
+
+def _check_grids(grids: list[int], where: str) -> None:
+    rising = grids == sorted(set(grids))
+    _expect(
+        bool(grids) and rising and grids[0] >= 1 and grids[-1] <= FINEST_GRID,
+        grids,
+        f"sides of grids from 1 to {FINEST_GRID}, each once and rising",
+        where,
+    )
 
 
 def _check_runs(params: Params) -> None:

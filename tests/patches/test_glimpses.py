@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from fashionvl.patches.glimpses import look, places_in
-from fashionvl.patches.pyramid import PYRAMID, places
+from fashionvl.patches.pyramid import KALEIDO
 
-SIDES = torch.tensor([level.side for level in PYRAMID]).expand(64, -1)
+SIDES = torch.tensor(KALEIDO.sides).expand(64, -1)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_the_whole_picture_at_its_own_size_is_the_picture(pictures):
 
 
 def test_a_cell_shows_what_stands_there_and_nothing_else(pictures):
-    for x1, x2, y1, y2, _ in places()[5:14].tolist():  # the 3 x 3 level: 32 pixels a cell
+    for x1, x2, y1, y2, _ in KALEIDO.places()[5:14].tolist():  # the 3 x 3 level: 32 pixels a cell
         left, top = round(x1 * 96), round(y1 * 96)
         seen = look(pictures, windows_of([x1, y1, x2, y2]), height=32, width=32)[:, 0]
         there = pictures[:, :, top : top + 32, left : left + 32]

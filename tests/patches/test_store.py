@@ -7,6 +7,7 @@ import torch
 
 from fashionvl.catalogue.problems import Problem
 from fashionvl.patches import store
+from fashionvl.patches.pyramid import KALEIDO, Pyramid
 from fashionvl.patches.store import Store
 
 ROWS = (4, 4, 2)
@@ -23,7 +24,7 @@ def written(tmp_path):
         start += rows
     pd.DataFrame({"path": [f"images/{i}.jpg" for i in range(start)]}).to_parquet(tmp_path / store.BOXES)
     boxes = {"file": store.BOXES, "sha256": store.checksum(tmp_path / store.BOXES)}
-    manifest = {"version": store.VERSION, "dim": 5, "shards": shards, "boxes": boxes}
+    manifest = {"version": store.VERSION, "dim": 5, "grids": [1, 2, 3, 4, 5], "shards": shards, "boxes": boxes}
     (tmp_path / store.MANIFEST).write_text(json.dumps(manifest))
     return tmp_path, torch.from_numpy(vectors)
 
@@ -79,6 +80,32 @@ def test_another_version_is_named(written):
     path = written[0] / store.MANIFEST
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
     with pytest.raises(Problem, match="99"):
+        Store.open(written[0])
+
+
+def test_a_store_knows_its_grids(tmp_path, written):
+    assert Store.open(written[0]).pyramid == KALEIDO
+    folder = tmp_path / "fixed"
+    folder.mkdir()
+    vectors = np.random.default_rng(0).random((3, 64, 5)).astype(np.float16)
+    path = store.write_shard(folder, 0, vectors)
+    shards = [{"file": path.name, "rows": 3}]
+    manifest = {"version": store.VERSION, "dim": 5, "grids": [8], "shards": shards}
+    (folder / store.MANIFEST).write_text(json.dumps(manifest))
+    opened = Store.open(folder)
+    assert opened.pyramid == Pyramid((8,))
+    assert torch.equal(opened.clean([2, 0]), torch.from_numpy(vectors)[[2, 0]])
+    (folder / store.MANIFEST).write_text(json.dumps({**manifest, "grids": [7]}))
+    with pytest.raises(Problem, match=r"\(3, 64, 5\), expected float16 \(3, 49, 5\)"):
+        Store.open(folder)
+
+
+def test_a_store_from_before_there_were_grids_is_refused(written):
+    path = written[0] / store.MANIFEST
+    manifest = json.loads(path.read_text())
+    del manifest["grids"]
+    path.write_text(json.dumps({**manifest, "version": 1}))
+    with pytest.raises(Problem, match="version 1, this program reads version 2"):
         Store.open(written[0])
 
 

@@ -20,6 +20,7 @@ from fashionvl.config import ConfigError
 from fashionvl.models.patch_encoder import ConvEncoder
 from fashionvl.patches import store
 from fashionvl.patches.cutting import cut
+from fashionvl.patches.pyramid import KALEIDO, Pyramid
 from fashionvl.patches.store import Store
 from fashionvl.stages import patches as stage
 
@@ -71,10 +72,19 @@ def test_the_store_holds_what_the_plain_way_gives(tmp_path):
     boxes = opened.boxes()
     for index, row in boxes.iterrows():
         picture = Image.open(tmp_path / "data" / row["path"]).convert("RGB")
-        tiles = cut(picture, (row["left"], row["top"], row["right"], row["bottom"]), 16)
+        tiles = cut(KALEIDO, picture, (row["left"], row["top"], row["right"], row["bottom"]), 16)
         plain = encoder(torch.from_numpy(tiles).permute(0, 3, 1, 2))
         stored = opened.vectors([index])[0].float()
         assert (stored - plain).abs().max() < 0.02 * plain.abs().max()
+
+
+def test_a_fixed_scale_is_64_vectors_a_picture_and_the_manifest_says_so(tmp_path):
+    places = make(tmp_path, 5, grids=[8])
+    stage.main("kaleido", **places)
+    opened = Store.open(tmp_path / "build" / "patches" / "kaleido")
+    assert opened.manifest["grids"] == [8]
+    assert opened.pyramid == Pyramid((8,))
+    assert opened.vectors([4, 0]).shape == (2, 64, 16)
 
 
 def test_the_card_and_the_manifest_say_what_was_made(tmp_path):

@@ -3,18 +3,19 @@
 The model receives what is hidden, and knows no task, no loss, no file and no epoch.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from fashionvl import puzzles
 from fashionvl.batches import Batch
 from fashionvl.models.attention import attend, drop, drop_add
-from fashionvl.patches.pyramid import PYRAMID, span
-from fashionvl.puzzles import PERMUTATIONS
+from fashionvl.patches.pyramid import KALEIDO, Pyramid
 
 EPSILON = 1e-12  # of the layer norms, as BERT's
-CLASSES = {"rotation": 4, "jigsaw": len(PERMUTATIONS), "camouflage": PYRAMID[2].patches}
 
 
 class WordEmbedding(nn.Module):
@@ -37,21 +38,21 @@ class WordEmbedding(nn.Module):
 class PatchEmbedding(nn.Module):
     """LN_l(dropout(f) W_l + level_l + place W), dropped: a projection and a norm a level, one matrix for places."""
 
-    def __init__(self, dim: int, width: int, dropout: float):
+    def __init__(self, pyramid: Pyramid, dim: int, width: int, dropout: float):
         super().__init__()
-        self.project = nn.ModuleList(nn.Linear(dim, width, bias=False) for _ in PYRAMID)
-        self.norm = nn.ModuleList(nn.LayerNorm(width, EPSILON) for _ in PYRAMID)
-        self.level = nn.Embedding(len(PYRAMID), width)
+        self.spans = [pyramid.span_of(index) for index in range(len(pyramid.levels))]
+        self.project = nn.ModuleList(nn.Linear(dim, width, bias=False) for _ in self.spans)
+        self.norm = nn.ModuleList(nn.LayerNorm(width, EPSILON) for _ in self.spans)
+        self.level = nn.Embedding(len(self.spans), width)
         self.place = nn.Linear(5, width, bias=False)
         self.dropout = dropout
 
     def forward(self, patches: Tensor, places: Tensor, levels: Tensor) -> Tensor:
-        """patches (B, 55, D), places (55, 5) or (B, 55, 5), levels (55,) -> (B, 55, C)"""
-        where = self.level(levels) + self.place(places)  # (55, C) or (B, 55, C)
+        """patches (B, P, D), places (P, 5) or (B, P, 5), levels (P,) -> (B, P, C)"""
+        where = self.level(levels) + self.place(places)  # (P, C) or (B, P, C)
         patches = drop(patches, self.dropout, self.training)
         grids = []
-        for number, level in enumerate(PYRAMID):
-            of_level = span(level.puzzle)
+        for number, of_level in enumerate(self.spans):
             seen = self.project[number](patches[:, of_level]) + where[..., of_level, :]
             grids.append(self.norm[number](seen))
         return drop(torch.cat(grids, dim=1), self.dropout, self.training)
@@ -127,7 +128,9 @@ class SingleStream(nn.Module):
     """Words and patches in one encoder, with a head for every objective it was built for.
 
     vocabulary  word pieces                  dim      length of a patch vector
-    objectives  names of the heads: mlm, itm, rotation, jigsaw, camouflage, grey, blank
+    objectives  names of the heads: mlm, itm, rotation, jigsaw, camouflage, grey, blank; a ValueError for one that the
+                grids do not play
+    grids       the sides of the pyramid of patches that it reads
     """
 
     def __init__(
@@ -141,16 +144,19 @@ class SingleStream(nn.Module):
         inner: int,
         dropout: float,
         objectives: list[str],
+        grids: Sequence[int] = KALEIDO.sides,
         positions: int = 512,
         checkpointing: bool = False,
         meeting: bool = False,
     ):
         super().__init__()
+        self.pyramid = Pyramid(tuple(grids))
+        self.classes = puzzles.classes(self.pyramid)
         self.words = WordEmbedding(vocabulary, width, positions, dropout)
-        self.patches = PatchEmbedding(dim, width, dropout)
+        self.patches = PatchEmbedding(self.pyramid, dim, width, dropout)
         self.layers = nn.ModuleList(Layer(width, heads, inner, dropout) for _ in range(layers))
         self.pooler = nn.Linear(width, width)
-        self.heads = nn.ModuleDict({name: _head(name, width, dim, vocabulary) for name in objectives})
+        self.heads = nn.ModuleDict({name: _head(name, self.pyramid, width, dim, vocabulary) for name in objectives})
         self.meeting = Meeting(width) if meeting else None
         self.checkpointing = checkpointing
         self.apply(_initialise)
@@ -161,7 +167,7 @@ class SingleStream(nn.Module):
         """Read a batch.
 
         wanted (B, K) int64   positions asked for, text slots first, patch p at T + p; None for all
-        -> (B, T + 55, C) or (B, K, C)   states
+        -> (B, T + P, C) or (B, K, C)   states
         """
         words = self.words(batch.words)
         patches = self.patches(batch.patches.to(stream_dtype(words)), batch.places, batch.levels)
@@ -201,7 +207,7 @@ class SingleStream(nn.Module):
         -> (B, classes) scores, or (B, n, D) vectors for grey and blank
         """
         head = self.heads[puzzle]
-        return head(states.flatten(1)) if puzzle in CLASSES else head(states)
+        return head(states.flatten(1)) if puzzle in self.classes else head(states)
 
 
 def stream_dtype(x: Tensor) -> torch.dtype:
@@ -223,17 +229,15 @@ class WordHead(nn.Module):
         return self.norm(F.gelu(self.dense(states)))
 
 
-def _head(name: str, width: int, dim: int, vocabulary: int) -> nn.Module:
+def _head(name: str, pyramid: Pyramid, width: int, dim: int, vocabulary: int) -> nn.Module:
     if name == "mlm":
         return WordHead(width, vocabulary)
     if name == "itm":
         return nn.Linear(width, 2)
-    if name in CLASSES:
-        patches = next(level.patches for level in PYRAMID if level.puzzle == name)
-        return nn.Linear(patches * width, CLASSES[name])
-    if name in ("grey", "blank"):
-        return nn.Linear(width, dim, bias=False)
-    raise ValueError(f"no head is called {name!r}")
+    level, classes = pyramid.level(name), puzzles.classes(pyramid)
+    if name in classes:
+        return nn.Linear(level.patches * width, classes[name])
+    return nn.Linear(width, dim, bias=False)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from fashionvl.patches.pyramid import PYRAMID
-
 WORKING_SIDE = 128  # a larger picture is scaled down to this before its mask is made
 SATURATION = 15.0  # CIE76; colours farther off count as equally far, or Otsu would part dark cloth from light cloth
 FAINT = 3.0  # CIE76; a threshold below this is compression noise, not an object
 BACKGROUND = 15.0  # CIE76; border pixels farther from the border's median belong to an object that leaves the picture
 SPECK = 0.02  # a component smaller than this share of the largest is not part of the object
 LEAST_AREA = 0.01  # a mask that covers less of the picture is no object
+LEAST_SIDE = 5  # pixels; a narrower box has less than one for each patch of the finest kaleido grid
 COLOUR_BITS = 6  # colours are told apart to 4 of 256 steps a channel
 BINS = 120  # of the histogram that Otsu's threshold is found in
 
@@ -120,7 +119,7 @@ def lock(
     distance  (h', w') float32  as `border_distance` gives it
     margin    share of the box's own width and height that is added on each side
     inside    (h', w') bool     the mask at the size of `distance`, where they differ
-    The whole picture where the mask covers less than LEAST_AREA of it, or the box is narrower than the finest grid.
+    The whole picture where the mask covers less than LEAST_AREA of it, or the box is narrower than LEAST_SIDE.
     """
     share = float(mask.mean())
     if share < LEAST_AREA:
@@ -130,7 +129,7 @@ def lock(
     wider, higher = margin * (right - left) * across, margin * (bottom - top) * down
     x1, x2 = max(0, round(left * across - wider)), min(picture.width, round(right * across + wider))
     y1, y2 = max(0, round(top * down - higher)), min(picture.height, round(bottom * down + higher))
-    if min(x2 - x1, y2 - y1) < PYRAMID[-1].side:
+    if min(x2 - x1, y2 - y1) < LEAST_SIDE:
         return whole(picture, mask_share=share, fallback=True)
     shown = distance[mask if inside is None else inside]
     contrast = float(shown.mean()) if shown.size else None

@@ -1,75 +1,121 @@
-"""The kaleido pyramid: one table from which every length, offset and place follows (Kaleido-BERT section 3.2).
+"""The pyramid: the grids that a picture is cut into, from which every length, offset and place follows.
 
-A picture is 55 patches (1 + 4 + 9 + 16 + 25). Its cache is 74 vectors: the 55 clean ones in level order, row-major
-inside a level, then the three turns of level 1 (90, 180, 270 degrees clockwise), then the 16 grey ones of level 4.
+Kaleido-BERT's (section 3.2) has five, 1x1 to 5x5: 55 patches. Its cache is 74 vectors: the 55 clean ones in level
+order, row-major inside a level, then the three turns of level 1 (90, 180, 270 degrees clockwise), then the 16 grey ones
+of level 4. One grid of 8x8 is FashionBERT's, and the paper's ablation of a fixed scale.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+PUZZLES = {1: "rotation", 2: "jigsaw", 3: "camouflage", 4: "grey", 5: "blank"}  # by side (section 3.6)
+TURNS = 3  # of the whole picture, beside the upright one
+
 
 @dataclass(frozen=True)
 class Level:
-    """One grid of `side` x `side` patches and the puzzle that is played on it."""
+    """One grid of `side` x `side` patches and the puzzle that is played on it, None where none is."""
 
     side: int
-    puzzle: str
+    puzzle: str | None
 
     @property
     def patches(self) -> int:
         return self.side * self.side
 
 
-PYRAMID = (
-    Level(1, "rotation"),
-    Level(2, "jigsaw"),
-    Level(3, "camouflage"),
-    Level(4, "grey"),
-    Level(5, "blank"),
-)
+@dataclass(frozen=True)
+class Pyramid:
+    """The grids of a picture, the coarsest first.
 
-PATCHES = sum(level.patches for level in PYRAMID)  # 55
-TURNS = 3  # of level 1, beside the upright one
-VECTORS = PATCHES + TURNS + PYRAMID[3].patches  # 74
+    sides   of the grids, rising; a grid without a puzzle plays `blank` if it is the finest and no other grid does
+
+    P below is the number of patches, V the number of cached vectors.
+    """
+
+    sides: tuple[int, ...]
+
+    @cached_property
+    def levels(self) -> tuple[Level, ...]:
+        puzzles = [PUZZLES.get(side) for side in self.sides]
+        if "blank" not in puzzles:
+            puzzles[-1] = puzzles[-1] or "blank"
+        return tuple(Level(side, puzzle) for side, puzzle in zip(self.sides, puzzles, strict=True))
+
+    @property
+    def puzzles(self) -> tuple[str, ...]:
+        """The puzzles that can be played, in the order of their levels."""
+        return tuple(level.puzzle for level in self.levels if level.puzzle)
+
+    @cached_property
+    def patches(self) -> int:
+        """P, 55 in Kaleido-BERT."""
+        return sum(level.patches for level in self.levels)
+
+    @property
+    def vectors(self) -> int:
+        """V, 74 in Kaleido-BERT: the clean patches, the turned ones, the grey ones."""
+        return self.greyed.stop
+
+    @property
+    def turned(self) -> slice:
+        """Where the turns of the patch of `rotation` stand among the V; empty where it is not played."""
+        return slice(self.patches, self.patches + TURNS * ("rotation" in self.puzzles))
+
+    @property
+    def greyed(self) -> slice:
+        """Where the grey patches of the level of `grey` stand among the V; empty where it is not played."""
+        start = self.turned.stop
+        return slice(start, start + (self.level("grey").patches if "grey" in self.puzzles else 0))
+
+    def level(self, puzzle: str) -> Level:
+        """The level that one puzzle is played on; a ValueError where there is none."""
+        return self.levels[self._number(puzzle)]
+
+    def span(self, puzzle: str) -> slice:
+        """Where the patches of the level of one puzzle stand among the P, e.g. jigsaw -> slice(1, 5).
+
+        A ValueError where the pyramid cannot play it.
+        """
+        return self.span_of(self._number(puzzle))
+
+    def span_of(self, index: int) -> slice:
+        """Where the patches of one level stand among the P, e.g. 1 -> slice(1, 5)."""
+        start = sum(level.patches for level in self.levels[:index])
+        return slice(start, start + self.levels[index].patches)
+
+    def places(self) -> Tensor:
+        """The slot of each patch relative to the locked box (section 3.5; specification D1).
+
+        -> (P, 5) float   x1, x2, y1, y2, area, all in [0, 1]
+        """
+        rows = [
+            (c / level.side, (c + 1) / level.side, r / level.side, (r + 1) / level.side, 1 / level.patches)
+            for level in self.levels
+            for r, c in cells(level.side)
+        ]
+        return torch.tensor(rows)
+
+    def levels_of(self) -> Tensor:
+        """-> (P,) int64   the index of the level of each patch, in Kaleido-BERT 0 for 1x1 to 4 for 5x5."""
+        return torch.tensor([index for index, level in enumerate(self.levels) for _ in range(level.patches)])
+
+    def _number(self, puzzle: str) -> int:
+        for number, level in enumerate(self.levels):
+            if level.puzzle == puzzle:
+                return number
+        raise ValueError(f"the grids {list(self.sides)} do not play {puzzle!r}; they play {list(self.puzzles)}")
 
 
-def span(puzzle: str) -> slice:
-    """Where the patches of the level of one puzzle stand among the 55, e.g. jigsaw -> slice(1, 5)."""
-    start = 0
-    for level in PYRAMID:
-        if level.puzzle == puzzle:
-            return slice(start, start + level.patches)
-        start += level.patches
-    raise ValueError(f"no puzzle is called {puzzle!r}; there are {[level.puzzle for level in PYRAMID]}")
-
-
-TURNED = slice(PATCHES, PATCHES + TURNS)  # among the 74
-GREYED = slice(PATCHES + TURNS, VECTORS)  # among the 74
+KALEIDO = Pyramid((1, 2, 3, 4, 5))
 
 
 def cells(side: int) -> list[tuple[int, int]]:
     """The (row, column) of each patch of a grid, row-major."""
     return [(row, column) for row in range(side) for column in range(side)]
-
-
-def places() -> Tensor:
-    """The slot of each patch relative to the locked box (section 3.5; specification D1).
-
-    -> (55, 5) float   x1, x2, y1, y2, area, all in [0, 1]
-    """
-    rows = [
-        (c / level.side, (c + 1) / level.side, r / level.side, (r + 1) / level.side, 1 / level.patches)
-        for level in PYRAMID
-        for r, c in cells(level.side)
-    ]
-    return torch.tensor(rows)
-
-
-def levels() -> Tensor:
-    """-> (55,) int64   the index of the level of each patch, 0 for 1x1 to 4 for 5x5."""
-    return torch.tensor([index for index, level in enumerate(PYRAMID) for _ in range(level.patches)])
 
 
 def edges(start: int, stop: int, side: int) -> list[int]:

@@ -1,7 +1,8 @@
 """The cache of patch vectors on disk: fp16 shards, memory-mapped, each with its checksum.
 
-A folder holds `vectors-00000.npy` ... (rows, 74, D) float16 in the order of pictures.parquet, `boxes.parquet` with the
-foreground box of every picture, and `manifest.json`, written last: a folder without one is not a store.
+A folder holds `vectors-00000.npy` ... (rows, V, D) float16 in the order of pictures.parquet, `boxes.parquet` with the
+foreground box of every picture, and `manifest.json`, written last: a folder without one is not a store. P patches and V
+vectors are those of its pyramid, 55 and 74 in Kaleido-BERT.
 """
 
 import hashlib
@@ -16,9 +17,9 @@ import torch
 from torch import Tensor
 
 from fashionvl.catalogue.problems import Problem
-from fashionvl.patches.pyramid import PATCHES, VECTORS
+from fashionvl.patches.pyramid import Pyramid
 
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 BOXES = "boxes.parquet"
 
@@ -39,12 +40,14 @@ def checksum(path: Path) -> str:
 class Store:
     """The vectors of every picture of a catalogue; the row number of a picture is its index.
 
-    manifest  what manifest.json says: encoder, dim, pixels, foreground, shards
+    manifest  what manifest.json says: encoder, dim, pixels, grids, foreground, shards
+    pyramid   the grids that the pictures were cut into
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any], shards: list[np.ndarray]):
         self.folder = folder
         self.manifest = manifest
+        self.pyramid = Pyramid(tuple(manifest["grids"]))
         self._shards = shards
         self._starts = np.cumsum([0, *(len(shard) for shard in shards)])
         self._resident: Tensor | None = None
@@ -64,7 +67,8 @@ class Store:
                 f"{path} is of version {manifest.get('version')}, this program reads version {VERSION}: "
                 "run the stage `patches` again"
             )
-        store = cls(folder, manifest, [_map_shard(folder, entry, manifest["dim"]) for entry in manifest["shards"]])
+        shape = (Pyramid(tuple(manifest["grids"])).vectors, manifest["dim"])
+        store = cls(folder, manifest, [_map_shard(folder, entry, shape) for entry in manifest["shards"]])
         if resident:
             store._resident = store.vectors(np.arange(len(store)))
         return store
@@ -79,15 +83,15 @@ class Store:
         return int(self.manifest["dim"])
 
     def vectors(self, indices: Indices) -> Tensor:
-        """indices (n,) int, in any order, repeats allowed -> (n, 74, D) float16   in the order of pyramid.py."""
-        return self._gather(indices, VECTORS)
+        """indices (n,) int, in any order, repeats allowed -> (n, V, D) float16   in the order of pyramid.py."""
+        return self._gather(indices, self.pyramid.vectors)
 
     def clean(self, indices: Indices) -> Tensor:
-        """indices (n,) int, in any order, repeats allowed -> (n, 55, D) float16   the clean patches only."""
-        return self._gather(indices, PATCHES)
+        """indices (n,) int, in any order, repeats allowed -> (n, P, D) float16   the clean patches only."""
+        return self._gather(indices, self.pyramid.patches)
 
     def at(self, indices: Indices, slots: Indices) -> Tensor:
-        """One vector of each picture: indices (n,) int, slots (n,) int among the 74 -> (n, D) float16."""
+        """One vector of each picture: indices (n,) int, slots (n,) int among the V -> (n, D) float16."""
         wanted, slot = np.asarray(indices, dtype=np.int64), np.asarray(slots, dtype=np.int64)
         if self._resident is not None:
             return self._resident[torch.from_numpy(wanted), torch.from_numpy(slot)]
@@ -127,7 +131,7 @@ class Store:
         return torch.from_numpy(gathered)
 
 
-def _map_shard(folder: Path, entry: dict[str, Any], dim: int) -> np.ndarray:
+def _map_shard(folder: Path, entry: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
     path = folder / entry["file"]
     if not path.is_file():
         raise Problem(f"{path} is missing although {MANIFEST} names it; run the stage `patches` again")
@@ -135,10 +139,10 @@ def _map_shard(folder: Path, entry: dict[str, Any], dim: int) -> np.ndarray:
         shard = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         raise Problem(f"{path} cannot be read as an array ({error}); run the stage `patches` again") from None
-    if shard.shape != (entry["rows"], VECTORS, dim) or shard.dtype != np.float16:
+    expected = (entry["rows"], *shape)
+    if shard.shape != expected or shard.dtype != np.float16:
         raise Problem(
-            f"{path} holds {shard.dtype} {shard.shape}, expected float16 {(entry['rows'], VECTORS, dim)}; "
-            "run the stage `patches` again"
+            f"{path} holds {shard.dtype} {shard.shape}, expected float16 {expected}; run the stage `patches` again"
         )
     return shard
 
@@ -146,7 +150,7 @@ def _map_shard(folder: Path, entry: dict[str, Any], dim: int) -> np.ndarray:
 def write_shard(folder: Path, number: int, vectors: np.ndarray) -> Path:
     """Write one shard, whole or not at all.
 
-    vectors (rows, 74, D) float16
+    vectors (rows, V, D) float16
     """
     path = folder / shard_name(number)
     unfinished = path.with_suffix(".part")

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from fashionvl import checkpoint, config, metrics, training
 from fashionvl.catalogue import Catalogue
 from fashionvl.models.two_towers import TwoTowers
-from fashionvl.patches.pyramid import PYRAMID
+from fashionvl.patches.pyramid import KALEIDO
 from fashionvl.stages import machine, options, run
 from fashionvl.stages.album import album, check
 from fashionvl.tasks import contrast, retrieval
@@ -81,7 +81,7 @@ def towers(row: config.Encoder, words: Words, texts: torch.Tensor) -> TwoTowers:
     texts (N, T) int64   the training texts
     """
     rarity = rarity_of(texts, vocabulary=words.vocabulary, never=words.special())
-    return TwoTowers(channels=row.channels, levels=len(PYRAMID), width=row.width, rarity=rarity)
+    return TwoTowers(channels=row.channels, levels=len(KALEIDO.levels), width=row.width, rarity=rarity)
 
 
 def desk_of(catalogue: Catalogue, split: str, words: Words, settings: config.Params, folder: Path) -> contrast.Desk:
@@ -100,7 +100,7 @@ def desk_of(catalogue: Catalogue, split: str, words: Words, settings: config.Par
         pixels,
         words.encode(catalogue.texts(settings.text.fields)).ids,
         words.pad,
-        torch.tensor([level.side for level in PYRAMID]),
+        torch.tensor(KALEIDO.sides),
         row.pixels,
         row.pixels,
         row.augment.crop,

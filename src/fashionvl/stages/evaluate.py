@@ -10,6 +10,7 @@ import pandas as pd
 
 from fashionvl import checkpoint, config, metrics, training
 from fashionvl.catalogue import Catalogue
+from fashionvl.catalogue.problems import Problem
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.store import Store
 from fashionvl.stages import contrast as towers
@@ -74,6 +75,11 @@ def _single_stream(
     accelerator = machine.accelerator()
     model.to(accelerator.device).eval()
     words, store = Words.load(build / "words"), Store.open(build / "patches" / row.patches)
+    if store.pyramid != model.pyramid:
+        raise Problem(
+            f"{build / 'runs' / system} learned from the grids {list(model.pyramid.sides)} and {store.folder} holds"
+            f" {list(store.pyramid.sides)}: run the stage `pretrain` again"
+        )
     texts = words.encode(catalogue.texts(settings.text.fields))
     desk = pretrain.Desk(words, texts, store, card["model"]["objectives"], row.matched_only)
     chance = training.chance_of(settings.seed)

@@ -1,4 +1,4 @@
-"""Stage `patches KIND`: pictures -> build/patches/KIND, 74 vectors a picture in fp16 shards (KPG, section 3.2).
+"""Stage `patches KIND`: pictures -> build/patches/KIND, the vectors of all grids in fp16 shards (KPG, section 3.2).
 
 Finished shards wait in .work until all are there, so that a killed stage goes on at the shard where it stopped, and
 ends with the same bytes.
@@ -19,7 +19,6 @@ from fashionvl.catalogue.problems import Problem
 from fashionvl.models.named_encoders import load_resnet, load_saliency, weights_checksum
 from fashionvl.models.patch_encoder import ConvEncoder
 from fashionvl.patches import store
-from fashionvl.patches.pyramid import VECTORS
 from fashionvl.stages import options, run
 from fashionvl.stages.workshop import FOREGROUNDS, Workshop, mask_path, shards_of, workshop
 
@@ -45,6 +44,7 @@ def main(
         "kind": kind,
         "dim": encoder.dim,
         "pixels": row.pixels,
+        "grids": row.grids,
         "encoder": {"name": row.encoder, "weights": weights_checksum(encoder)},
         "foreground": {"name": row.foreground, "margin": row.margin}
         | ({"weights": weights_checksum(saliency)} if saliency else {}),
@@ -86,8 +86,8 @@ def encode(name: str, paths: list[str], shop: Workshop, folder: Path, *, dim: in
     finished.mkdir(exist_ok=True)
     numbers = [n for n in range(-(-len(paths) // rows)) if not _is_finished(folder, n)]
     left = sum(len(paths[n * rows : (n + 1) * rows]) for n in numbers)
-    _check_room(folder, left * VECTORS * dim * 2)
-    progress = _Progress(name, len(paths), left)
+    _check_room(folder, left * shop.pyramid.vectors * dim * 2)
+    progress = _Progress(name, len(paths), left, shop.pyramid.vectors)
     for number, vectors, found in shards_of(paths, numbers, shop, tick=progress.tick):
         path = store.write_shard(finished, number, vectors)
         record = {"file": path.name, "rows": len(vectors), "sha256": store.checksum(path)}
@@ -98,8 +98,8 @@ def encode(name: str, paths: list[str], shop: Workshop, folder: Path, *, dim: in
 class _Progress:
     """Says how far the stage is, every few seconds."""
 
-    def __init__(self, name: str, pictures: int, left: int):
-        self.name, self.pictures, self.left = name, pictures, left
+    def __init__(self, name: str, pictures: int, left: int, vectors: int):
+        self.name, self.pictures, self.left, self.vectors = name, pictures, left, vectors
         self.began = self.said = time.monotonic()
         self.done = 0
 
@@ -111,10 +111,8 @@ class _Progress:
         self.said = now
         rate = self.done / (now - self.began)
         so_far, seconds = self.pictures - self.left + self.done, (self.left - self.done) / rate
-        print(
-            f"{self.name}  picture {so_far}/{self.pictures}  {rate * VECTORS:.0f} vectors/s  {seconds:.0f} s left",
-            flush=True,
-        )
+        speed = f"{rate * self.vectors:.0f} vectors/s"
+        print(f"{self.name}  picture {so_far}/{self.pictures}  {speed}  {seconds:.0f} s left", flush=True)
 
 
 def _record(folder: Path, number: int) -> Path:

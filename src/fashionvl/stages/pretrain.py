@@ -11,6 +11,7 @@ from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models.bert import start_from
 from fashionvl.models.single_stream import SingleStream
+from fashionvl.patches.pyramid import Pyramid
 from fashionvl.patches.store import Store
 from fashionvl.stages import machine, options, run
 from fashionvl.tasks import pretrain
@@ -41,7 +42,7 @@ def main(
     words, store = Words.load(build / "words"), Store.open(build / "patches" / row.patches)
     if len(store) != len(catalogue.pictures):
         raise Problem(f"build/patches/{row.patches} is of another catalogue; run `dvc repro patches@{row.patches}`")
-    weights = objectives_of(row, system)
+    weights = objectives_of(row, system, store.pyramid)
     sizes = sizes_of(row, words, store, list(weights))
     torch.manual_seed(training.seed_of(settings.seed, 0))
     model = SingleStream(**sizes, dropout=row.model.dropout, checkpointing=row.training.checkpointing)
@@ -82,8 +83,8 @@ def main(
         machine.shelve(build / "runs" / system, folder, model, card)
 
 
-def objectives_of(row: config.System, system: str) -> dict[str, float]:
-    """The losses that are on, with their weights; an unknown name is a ConfigError."""
+def objectives_of(row: config.System, system: str, pyramid: Pyramid) -> dict[str, float]:
+    """The losses that are on, with their weights; an unknown one, or one the grids do not play, is a ConfigError."""
     unknown = sorted(set(row.objectives) - set(pretrain.OBJECTIVES))
     if unknown:
         raise config.ConfigError(
@@ -92,6 +93,12 @@ def objectives_of(row: config.System, system: str) -> dict[str, float]:
     weights = {name: row.objectives[name] for name in pretrain.OBJECTIVES if row.objectives.get(name)}
     if not weights:
         raise config.ConfigError(f"params.yaml: systems.{system}.objectives switches every loss off")
+    lacking = [name for name in weights if name not in ("mlm", "itm", *pyramid.puzzles)]
+    if lacking:
+        raise config.ConfigError(
+            f"params.yaml: systems.{system}.objectives names {lacking[0]!r}, which its patches {row.patches!r} cannot"
+            f" play: the grids {list(pyramid.sides)} play {list(pyramid.puzzles)}"
+        )
     return weights
 
 
@@ -104,6 +111,7 @@ def sizes_of(row: config.System, words: Words, store: Store, objectives: list[st
         "dim": store.dim,
         **sizes,
         "objectives": objectives,
+        "grids": list(store.pyramid.sides),
         "meeting": model.meeting,
     }
 

@@ -11,7 +11,7 @@ from fashionvl.catalogue.inspection import Inspected, inspect_one
 from fashionvl.catalogue.intake import Texts
 from fashionvl.catalogue.problems import Problem
 from fashionvl.config import Params, SingleStream, Training
-from fashionvl.patches.pyramid import PATCHES, VECTORS
+from fashionvl.patches.pyramid import Pyramid
 
 # Core-seconds, measured on an Intel Xeon with AMX (2 cores, bf16); without it training is about ten times slower.
 MACHINE = "an Intel Xeon with AMX"
@@ -73,7 +73,7 @@ def estimate(texts: Texts, root: Path, settings: Params) -> Estimate:
     disk = 4 * GIB / 10 + pictures * 300 * DISK_COPIES
     for name in {settings.systems[system].patches for system in settings.run}:
         width = settings.encoder.channels[-1] if settings.patches[name].encoder == "scratch" else 2048
-        disk += pictures * VECTORS * width * 2 * DISK_COPIES
+        disk += pictures * _pyramid(settings, name).vectors * width * 2 * DISK_COPIES
     weights = [_weights(settings.systems[system].model, settings.words.vocabulary) for system in settings.run]
     disk += sum(weights) * 4 * MODEL_COPIES
     memory = BASE_MEMORY + texts.count * BYTES_A_ROW + cores() * max(sizes) * 1e6 * 16 + max(weights, default=0) * 16
@@ -85,7 +85,8 @@ def _patch_seconds(settings: Params, pictures: int, megapixels: float) -> Iterat
         scratch = settings.patches[name].encoder == "scratch"
         channels = [3, *settings.encoder.channels]
         weights = sum(9 * a * b for a, b in pairwise(channels)) if scratch else RESNET50
-        encode = VECTORS * ENCODE_PATCH * weights / 1e6 * (settings.patches[name].pixels / 64) ** 2
+        vectors = _pyramid(settings, name).vectors
+        encode = vectors * ENCODE_PATCH * weights / 1e6 * (settings.patches[name].pixels / 64) ** 2
         yield f"patches {name}", pictures * (DECODE_PICTURE + DECODE_MEGAPIXEL * megapixels + encode)
 
 
@@ -94,7 +95,8 @@ def _model_seconds(settings: Params, products: int, pictures: int, training: flo
     test = settings.catalogue.split.get(asked.ranking_on, 0.0)
     for name in settings.run:
         system = settings.systems[name]
-        forward = 2 * (WORDS + PATCHES) * 12 * system.model.layers * system.model.width**2  # of one pair
+        tokens = WORDS + _pyramid(settings, system.patches).patches
+        forward = 2 * tokens * 12 * system.model.layers * system.model.width**2  # of one pair
         yield f"pretrain {name}", 3 * forward * _shown(system.training, training) / TRAINING_FLOPS
         ranked = 2 * min(asked.queries, test * pictures) * min(asked.candidates + 1, test * products) * asked.draws
         gallery = test * products * test * pictures
@@ -102,6 +104,10 @@ def _model_seconds(settings: Params, products: int, pictures: int, training: flo
         yield f"evaluate {name}", forward * (ranked + full) / TRAINING_FLOPS
     for name in settings.run_contrast:
         yield f"contrast {name}", _shown(settings.contrast[name].training, training) * CONTRAST_PRODUCT_EPOCH
+
+
+def _pyramid(settings: Params, kind: str) -> Pyramid:
+    return Pyramid(tuple(settings.patches[kind].grids))
 
 
 def _shown(recipe: Training, training: float) -> float:

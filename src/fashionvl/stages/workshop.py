@@ -1,4 +1,4 @@
-"""The workshop of the stage `patches`: from a picture file to its 74 vectors, on all cores.
+"""The workshop of the stage `patches`: from a picture file to its vectors, on all cores.
 
 Every thread opens, locks, cuts and encodes pictures of its own with one torch thread: that needs no barrier between
 threads, and on a processor the vectors of a picture do not depend on its neighbours.
@@ -22,7 +22,7 @@ from fashionvl.models.named_encoders import SaliencyNet, frozen
 from fashionvl.patches import foreground
 from fashionvl.patches.cutting import cut
 from fashionvl.patches.foreground import Foreground
-from fashionvl.patches.pyramid import VECTORS
+from fashionvl.patches.pyramid import Pyramid
 from fashionvl.stages.machine import has_bf16
 
 PIXELS_AT_ONCE = {"cpu": 8 * 224**2, "cuda": 512 * 224**2}  # a forward; on a processor few, or the caches overflow
@@ -49,6 +49,10 @@ class Workshop:
     device: torch.device
     dtype: torch.dtype
 
+    @property
+    def pyramid(self) -> Pyramid:
+        return Pyramid(tuple(self.row.grids))
+
 
 def workshop(
     root: Path, row: config.Patches, max_megapixels: float, encoder: nn.Module, saliency: SaliencyNet | None
@@ -68,7 +72,7 @@ def shards_of(
     No more than two shards are ever in memory.
 
     tick  is told how many more pictures are done, every time some are
-    -> number, (rows, 74, D) float16, the foreground of each picture
+    -> number, (rows, V, D) float16, the foreground of each picture
     """
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
@@ -92,18 +96,18 @@ def shards_of(
 def vectors_of(paths: list[str], shop: Workshop) -> tuple[Vectors, list[Foreground]]:
     """From files to vectors: open, lock, cut, encode.
 
-    -> (n, 74, D) float16, and the foreground of each; raises Problem that names a picture whose vectors are no numbers
+    -> (n, V, D) float16, and the foreground of each; raises Problem that names a picture whose vectors are no numbers
     """
     tiles, found = [], []
     for path in paths:
         picture = open_rgb(shop.root, path, max_megapixels=shop.max_megapixels)
         found.append(foreground_of(picture, path, shop))
-        tiles.append(cut(picture, found[-1].box, shop.row.pixels))
+        tiles.append(cut(shop.pyramid, picture, found[-1].box, shop.row.pixels))
     few = max(1, PIXELS_AT_ONCE[shop.device.type] // shop.row.pixels**2)
     batch = torch.from_numpy(np.concatenate(tiles)).permute(0, 3, 1, 2)  # channels last, as convolutions like it
     with torch.inference_mode(), torch.autocast(shop.device.type, shop.dtype, enabled=shop.dtype != torch.float32):
         parts = [shop.encoder(part.to(shop.device)) for part in batch.split(few)]
-    encoded = torch.cat(parts).half().view(len(paths), VECTORS, -1)
+    encoded = torch.cat(parts).half().view(len(paths), shop.pyramid.vectors, -1)
     sound = encoded.isfinite().flatten(1).all(dim=1).tolist()
     if not all(sound):
         raise Problem(

@@ -10,7 +10,6 @@ from torch import Generator, Tensor, nn
 
 from fashionvl import losses
 from fashionvl.models.single_stream import SingleStream
-from fashionvl.patches.pyramid import PYRAMID, span
 from fashionvl.patches.store import Store
 from fashionvl.tasks.pairs import Shop
 from fashionvl.tasks.pretrain import Chance, Desk
@@ -62,15 +61,16 @@ def read(model: SingleStream, ids: Tensor, rarity: Tensor) -> Tensor:
 
 
 def look(model: SingleStream, means: Tensor) -> Tensor:
-    """means (B, 5, D) float -> (B, C) float, of length 1   the sum of the projected levels"""
+    """means (B, L, D) float -> (B, C) float, of length 1   the sum of the projected levels"""
     levels = [project(means[:, level]) for level, project in enumerate(model.patches.project)]
     return F.normalize(torch.stack(levels).sum(dim=0), dim=-1)
 
 
 def level_means(store: Store, pictures: Tensor) -> Tensor:
-    """pictures (n,) int64 -> (n, 5, D) float   the mean clean vector of every level"""
+    """pictures (n,) int64 -> (n, L, D) float   the mean clean vector of each of the L levels"""
+    spans = [store.pyramid.span_of(index) for index in range(len(store.pyramid.levels))]
     parts = [store.clean(some).float() for some in pictures.split(BATCH)]
-    return torch.cat([torch.stack([p[:, span(level.puzzle)].mean(dim=1) for level in PYRAMID], dim=1) for p in parts])
+    return torch.cat([torch.stack([part[:, span].mean(dim=1) for span in spans], dim=1) for part in parts])
 
 
 def _batches(products: Tensor, batch: int, generator: Generator) -> list[Tensor]:

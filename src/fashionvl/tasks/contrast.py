@@ -12,7 +12,7 @@ from fashionvl import losses
 from fashionvl.batches import moved
 from fashionvl.models.two_towers import TwoTowers
 from fashionvl.patches.glimpses import look, places_in
-from fashionvl.patches.pyramid import levels, places
+from fashionvl.patches.pyramid import KALEIDO
 from fashionvl.tasks.pairs import Shop
 
 Chance = Callable[..., Generator]  # numbers -> a generator that depends on nothing else
@@ -149,14 +149,15 @@ def embed_pyramids(model: TwoTowers, album: Album, *, pixels: int, batch: int = 
     -> (n, C) float, of length 1
     """
     device, rows = model.log_scale.device, album.pictures.split(batch)
+    levels = KALEIDO.levels_of().to(device)
     model.eval()
     parts = (clean_patches(album, some, pixels=pixels).to(device) for some in rows)
-    return torch.cat([model.embed_pictures(part, levels().to(device)).cpu() for part in parts])
+    return torch.cat([model.embed_pictures(part, levels).cpu() for part in parts])
 
 
 def clean_patches(album: Album, pictures: Tensor, *, pixels: int) -> Tensor:
-    """pictures (B,) int64 -> (B, 55, 3, pixels, pixels) uint8   the patches of the pyramid, as `places` has them"""
-    windows = places()[:, [0, 2, 1, 3]].expand(len(pictures), -1, -1)
+    """pictures (B,) int64 -> (B, 55, 3, pixels, pixels) uint8   the patches of the kaleido pyramid"""
+    windows = KALEIDO.places()[:, [0, 2, 1, 3]].expand(len(pictures), -1, -1)
     return look(album.of(pictures), windows, height=pixels, width=pixels)
 
 

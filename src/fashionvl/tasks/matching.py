@@ -9,7 +9,6 @@ from torch import Tensor
 
 from fashionvl.batches import trimmed
 from fashionvl.models.single_stream import SingleStream, stream_dtype
-from fashionvl.patches.pyramid import PATCHES, levels, places
 from fashionvl.tasks.pretrain import Desk
 
 PAIRS_AT_ONCE = 256
@@ -39,12 +38,13 @@ def score_pairs(
     seen, row_of_picture = np.unique(pictures, return_inverse=True)
     embedded = _embed(model, desk, seen, device)
     lengths = (desk.texts.ids != desk.words.pad).sum(dim=1).numpy()
+    patches = desk.store.pyramid.patches
     order = np.lexsort((products, lengths[products]))
     scores = np.empty(len(order))
     began = spoke = time.monotonic()
     for start in range(0, len(order), PAIRS_AT_ONCE):
         rows = order[start : start + PAIRS_AT_ONCE]
-        ids = trimmed(desk.texts.ids[products[rows]], pad=desk.words.pad, patches=PATCHES).to(device)
+        ids = trimmed(desk.texts.ids[products[rows]], pad=desk.words.pad, patches=patches).to(device)
         scores[rows] = _match(model, ids, ids != desk.words.pad, embedded[torch.from_numpy(row_of_picture[rows])])
         if time.monotonic() - spoke > REPORT_SECONDS:
             spoke = time.monotonic()
@@ -54,8 +54,9 @@ def score_pairs(
 
 
 def _embed(model: SingleStream, desk: Desk, pictures: np.ndarray, device: torch.device) -> Tensor:
-    """-> (n, 55, C)   the embedded clean patches of every picture."""
-    where, which = places().to(device), levels().to(device)
+    """-> (n, P, C)   the embedded clean patches of every picture."""
+    pyramid = desk.store.pyramid
+    where, which = pyramid.places().to(device), pyramid.levels_of().to(device)
     embedded = []
     for start in range(0, len(pictures), PICTURES_AT_ONCE):
         patches = desk.store.clean(pictures[start : start + PICTURES_AT_ONCE]).to(device)

@@ -9,8 +9,8 @@ from torch import Generator, Tensor
 
 from fashionvl import losses, masking, puzzles
 from fashionvl.batches import Batch, moved, trimmed
-from fashionvl.models.single_stream import CLASSES, SingleStream
-from fashionvl.patches.pyramid import PATCHES, levels, places, span
+from fashionvl.models.single_stream import SingleStream
+from fashionvl.patches.pyramid import Pyramid
 from fashionvl.patches.store import Store
 from fashionvl.tasks.pairs import Pairs, Shop, by_length, draw_epoch
 from fashionvl.words import Texts, Words
@@ -25,7 +25,7 @@ class Desk:
     """All that questions are made from.
 
     texts       of every product of the catalogue
-    store       vectors of every picture
+    store       vectors of every picture; its pyramid is the one that is played on
     objectives  which puzzles are played
     matched_only  objectives that count on matched pairs only (specification D9)
     """
@@ -45,7 +45,7 @@ class Question:
     itm        (B,) int64     1 = match, 0 = mismatch
     mlm        (B, 10) int64  the hidden pieces, IGNORE where fewer
     rotation, jigsaw, camouflage   (B,) int64   classes, IGNORE where not counted
-    grey, blank                    (B, 2, D), (B, 3, D)   the clean vectors
+    grey, blank                    (B, K, D)   the clean vectors, K of each as `puzzles.quota` has it
     drawn      (2, B) bool    True where grey, blank count
     counts     how many items each loss is summed over
     """
@@ -95,7 +95,7 @@ def ask(desk: Desk, pairs: Pairs, *, rows: slice = slice(None), generator: Gener
     rows  the part that is returned; what is hidden is drawn for all, so that parts together are the whole
     """
     ids, whole = desk.texts.ids[pairs.text], desk.texts.whole[pairs.text]
-    words = desk.words
+    words, pyramid = desk.words, desk.store.pyramid
     special = torch.tensor(words.special())
     seen, slots, mlm = masking.hide_words(
         ids, whole, mask_id=words.mask, vocabulary=words.vocabulary, special=special, generator=generator
@@ -104,49 +104,59 @@ def ask(desk: Desk, pairs: Pairs, *, rows: slice = slice(None), generator: Gener
         seen = ids
     spoiled, answers, places_asked = _play(desk, pairs, rows, generator)
     pairs, seen, slots, mlm = pairs[rows], seen[rows], slots[rows], mlm[rows]
-    seen = trimmed(seen, pad=words.pad, patches=PATCHES)
+    seen = trimmed(seen, pad=words.pad, patches=pyramid.patches)
     real = seen != words.pad
     wanted = [torch.zeros(len(seen), 1, dtype=torch.int64)]
     wanted += [slots] if "mlm" in desk.objectives else []
     wanted += [seen.shape[1] + place for place in places_asked]
-    shown = torch.ones(len(seen), PATCHES, dtype=torch.bool)
+    shown = torch.ones(len(seen), pyramid.patches, dtype=torch.bool)
     answers["mlm"] = mlm if "mlm" in desk.objectives else None
-    return _counted(
-        desk, pairs.matched, Batch(seen, real, spoiled, shown, places(), levels()), torch.cat(wanted, 1), answers
-    )
+    batch = Batch(seen, real, spoiled, shown, pyramid.places(), pyramid.levels_of())
+    return _counted(desk, pairs.matched, batch, torch.cat(wanted, 1), answers)
 
 
 def _play(desk: Desk, pairs: Pairs, rows: slice, generator: Generator) -> tuple[Tensor, dict, list[Tensor]]:
-    """Play every puzzle that is on -> the patches (B, 55, D), the answers by name, the patch positions asked for."""
-    everyone, mine = len(pairs), pairs[rows]
+    """Play every puzzle that is on -> the patches (B, P, D), the answers by name, the patch positions asked for."""
+    mine, pyramid = pairs[rows], desk.store.pyramid
     vectors = desk.store.vectors(mine.picture)
-    patches = puzzles.clean(vectors)
+    patches = puzzles.clean(pyramid, vectors)
     answers: dict[str, Tensor | None] = dict.fromkeys(OBJECTIVES)
     asked = []
-    slots = {
-        name: masking.hide_patches(everyone, span(name).stop - span(name).start, count, generator=generator)[rows]
-        for name, count in puzzles.QUOTA.items()
-    }
-    lent = torch.randint(CLASSES["camouflage"], (everyone,), generator=generator)[rows]
-    turn = torch.randint(CLASSES["rotation"], (everyone,), generator=generator)[rows]
-    order = torch.randint(CLASSES["jigsaw"], (everyone,), generator=generator)[rows]
+    slots = {name: drawn[rows] for name, drawn in _slots(pyramid, len(pairs), generator).items()}
+    chosen = {name: drawn[rows] for name, drawn in _choices(pyramid, len(pairs), generator).items()}
     for name in desk.objectives:
         if name == "rotation":
-            answers[name] = puzzles.rotate(patches, vectors, turn)
+            answers[name] = puzzles.rotate(pyramid, patches, vectors, chosen[name])
         elif name == "jigsaw":
-            answers[name] = puzzles.shuffle(patches, order)
+            answers[name] = puzzles.shuffle(pyramid, patches, chosen[name])
         elif name == "camouflage":
-            strangers = desk.store.at(mine.stranger, span(name).start + lent)
-            answers[name] = puzzles.camouflage(patches, strangers, slots[name])
+            strangers = desk.store.at(mine.stranger, pyramid.span(name).start + chosen[name])
+            answers[name] = puzzles.camouflage(pyramid, patches, strangers, slots[name])
         elif name == "grey":
-            answers[name] = puzzles.turn_grey(patches, vectors, slots[name])
+            answers[name] = puzzles.turn_grey(pyramid, patches, vectors, slots[name])
         elif name == "blank":
-            answers[name] = puzzles.blank(patches, slots[name])
+            answers[name] = puzzles.blank(pyramid, patches, slots[name])
     for name in OBJECTIVES[2:]:
         if name in desk.objectives:
-            everything = torch.arange(span(name).start, span(name).stop).expand(len(mine), -1)
-            asked.append(everything if name in CLASSES else span(name).start + slots[name])
+            level = pyramid.span(name)
+            everything = torch.arange(level.start, level.stop).expand(len(mine), -1)
+            asked.append(everything if name in puzzles.classes(pyramid) else level.start + slots[name])
     return patches, answers, asked
+
+
+def _slots(pyramid: Pyramid, rows: int, generator: Generator) -> dict[str, Tensor]:
+    """Which patches of their level camouflage, grey and blank change, by name -> (rows, K) int64."""
+    return {
+        name: masking.hide_patches(rows, pyramid.level(name).patches, count, generator=generator)
+        for name, count in puzzles.quota(pyramid).items()
+    }
+
+
+def _choices(pyramid: Pyramid, rows: int, generator: Generator) -> dict[str, Tensor]:
+    """Which patch camouflage borrows, which turn and which permutation is shown, by name -> (rows,) int64."""
+    counts = puzzles.classes(pyramid)
+    names = [name for name in ("camouflage", "rotation", "jigsaw") if name in counts]
+    return {name: torch.randint(counts[name], (rows,), generator=generator) for name in names}
 
 
 def _counted(desk: Desk, matched: Tensor, batch: Batch, wanted: Tensor, answers: dict) -> Question:
@@ -187,7 +197,7 @@ def answers_of(model: SingleStream, question: Question) -> dict[str, Tensor]:
     for name in OBJECTIVES[2:]:
         answer = getattr(question, name)
         if answer is not None:
-            count = span(name).stop - span(name).start if name in CLASSES else answer.shape[1]
+            count = model.pyramid.level(name).patches if name in model.classes else answer.shape[1]
             said[name] = model.solve(name, states[:, at : at + count])
             at += count
     return said
