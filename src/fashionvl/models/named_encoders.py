@@ -44,6 +44,10 @@ class ResNetEncoder(nn.Module):
         """tiles (N, 3, S, S) uint8 -> (N, D) float, non-negative."""
         return self.network(tiles * self.scale - self.shift).pooler_output.flatten(1)
 
+    def maps(self, tiles: Tensor) -> Tensor:
+        """tiles (N, 3, H, W) uint8 -> (N, h, w, D) float, non-negative   what `forward` is the mean of, by place"""
+        return self.network(tiles * self.scale - self.shift).last_hidden_state.permute(0, 2, 3, 1)
+
 
 class SaliencyNet(nn.Module):
     """A semantic segmenter that tells objects from background, which is its class 0 (or its only logit, negated).

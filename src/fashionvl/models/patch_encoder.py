@@ -29,10 +29,17 @@ class ConvEncoder(nn.Module):
 
     def forward(self, tiles: Tensor) -> Tensor:
         """tiles (N, 3, H, W) uint8 -> (N, D) float, non-negative."""
+        return self._map(tiles).mean(dim=(2, 3)) * self.scale
+
+    def maps(self, tiles: Tensor) -> Tensor:
+        """tiles (N, 3, H, W) uint8 -> (N, h, w, D) float, non-negative   what `forward` is the mean of, by place"""
+        return self._map(tiles).permute(0, 2, 3, 1) * self.scale
+
+    def _map(self, tiles: Tensor) -> Tensor:
         kind = tiles.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
         pixels = tiles.to(dtype, memory_format=torch.channels_last)  # a copy, so that the next line may change it
-        return self.blocks(pixels.sub_(127.5).div_(63.75)).mean(dim=(2, 3)) * self.scale
+        return self.blocks(pixels.sub_(127.5).div_(63.75))
 
     @torch.no_grad()
     def calibrate(self, tiles: Tensor) -> None:

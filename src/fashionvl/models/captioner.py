@@ -1,0 +1,152 @@
+"""Show, Attend and Tell (Xu et al., ICML 2015): a captioner that looks somewhere in the picture for every word.
+
+Kaleido-BERT takes its alignments from where it looks (AAG, section 3.3). Soft attention (section 4.2 of that paper)
+feeds the decoder; a heat map is that attention, or, for a word that is known, where it must have come from.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WORD_SPREAD = 0.1  # standard deviation of the word vectors at the start
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What of some pictures stays the same while a caption is said.
+
+    cells (B, L, D) float   the feature map, normalised
+    keys  (B, L, C) float   what attention compares with
+    """
+
+    cells: Tensor
+    keys: Tensor
+
+    def of(self, rows: Tensor) -> "Scene":
+        """The scenes of some rows, repeats allowed."""
+        return Scene(self.cells[rows], self.keys[rows])
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where the decoder stands: state and cell of its LSTM, (B, C) each."""
+
+    state: Tensor
+    cell: Tensor
+
+    def of(self, rows: Tensor) -> "Memory":
+        return Memory(self.state[rows], self.cell[rows])
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What the decoder does before it says a word.
+
+    heat (B, L) float   where it looks: the attention, sum 1
+    gate (B, D) float   how much of what it sees counts, number by number
+    seen (B, D) float   what it sees there, gated
+    said (B, C) float   the word before
+    """
+
+    heat: Tensor
+    gate: Tensor
+    seen: Tensor
+    said: Tensor
+
+
+class Captioner(nn.Module):
+    """Soft attention over a feature map, an LSTM, and deep output over whole words.
+
+    vocabulary  whole words, the special ones counted
+    dim         length of a vector of the feature map
+    cells       how many vectors a map has
+    """
+
+    def __init__(self, *, vocabulary: int, dim: int, cells: int, width: int, dropout: float):
+        super().__init__()
+        self.word = nn.Embedding(vocabulary, width)
+        self.norm = nn.LayerNorm(dim)
+        self.key = nn.Linear(dim, width)
+        self.place = nn.Parameter(torch.zeros(cells, width))
+        self.query = nn.Linear(width, width)
+        self.energy = nn.Linear(width, 1)
+        self.gate = nn.Linear(width, dim)
+        self.first_state = nn.Linear(dim, width)
+        self.first_cell = nn.Linear(dim, width)
+        self.lstm = nn.LSTMCell(width + dim, width)
+        self.from_state = nn.Linear(width, width)
+        self.from_seen = nn.Linear(dim, width)
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+        self.dropout = nn.Dropout(dropout)
+        nn.init.normal_(self.word.weight, std=WORD_SPREAD)
+        nn.init.normal_(self.place, std=WORD_SPREAD)
+
+    def look(self, maps: Tensor) -> tuple[Scene, Memory]:
+        """maps (B, L, D) float -> what stays the same, and the memory before the first word."""
+        cells = self.norm(maps)
+        mean = cells.mean(dim=1)
+        first = Memory(torch.tanh(self.first_state(mean)), torch.tanh(self.first_cell(mean)))
+        return Scene(cells, self.key(cells) + self.place), first
+
+    def step(self, scene: Scene, memory: Memory, before: Tensor) -> tuple[Glance, Memory]:
+        """Look, and get ready to say the next word.
+
+        before (B,) int64   the word said before
+        """
+        energy = self.energy(torch.tanh(scene.keys + self.query(memory.state)[:, None]))[..., 0]
+        heat = energy.float().softmax(dim=1)
+        gate = torch.sigmoid(self.gate(memory.state))
+        seen = gate * (heat[:, None].to(scene.cells.dtype) @ scene.cells)[:, 0]
+        said = self.word(before)
+        state, cell = self.lstm(torch.cat([self.dropout(said), seen], dim=1), (memory.state, memory.cell))
+        return Glance(heat, gate, seen, said), Memory(state, cell)
+
+    def scores(self, said: Tensor, state: Tensor, seen: Tensor) -> Tensor:
+        """Deep output (Eq. 7): scores of every word (..., V) from the word before, the state and what is seen.
+
+        said (..., C), state (..., C), seen (..., D), all but the last dimension broadcast
+        """
+        mixed = torch.tanh(said + self.from_state(state) + self.from_seen(seen))
+        return F.linear(self.dropout(mixed), self.word.weight, self.bias)
+
+    def forward(self, maps: Tensor, words: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """Teacher forcing: every word after the ones before it.
+
+        maps  (B, L, D) float
+        words (B, T) int64   the caption
+        start                the word that stands before the first
+        -> scores (B, T, V), heat (B, T, L) float
+        """
+        scene, memory = self.look(maps)
+        glances, states = [], []
+        for before in _before(words, start).unbind(dim=1):
+            glance, memory = self.step(scene, memory, before)
+            glances.append(glance)
+            states.append(memory.state)
+        said, seen, heat = (
+            torch.stack([getattr(g, name) for g in glances], dim=1) for name in ("said", "seen", "heat")
+        )
+        return self.scores(said, torch.stack(states, dim=1), seen), heat
+
+    def origins(self, maps: Tensor, words: Tensor, start: int) -> Tensor:
+        """Where each word of a caption must have come from, had the decoder looked at one cell only.
+
+        Bayes: attention before the word times how likely the word is when that cell alone is seen; the responsibility
+        of section 4.1 (stochastic "hard" attention). Arguments as in `forward` -> (B, T, L) float, sum 1 over L.
+        """
+        scene, memory = self.look(maps)
+        heats = []
+        for before, word in zip(_before(words, start).unbind(dim=1), words.unbind(dim=1), strict=True):
+            glance, memory = self.step(scene, memory, before)
+            alone = glance.gate[:, None] * scene.cells  # (B, L, D)
+            scores = self.scores(glance.said[:, None], memory.state[:, None], alone).float()
+            likely = scores.log_softmax(dim=2).gather(2, word[:, None, None].expand(-1, scores.shape[1], 1))
+            heats.append((glance.heat.log() + likely[..., 0]).softmax(dim=1))
+        return torch.stack(heats, dim=1)
+
+
+def _before(words: Tensor, start: int) -> Tensor:
+    """(B, T) -> (B, T)   the word that stands before each."""
+    return torch.cat([torch.full_like(words[:, :1], start), words[:, :-1]], dim=1)
