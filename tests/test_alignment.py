@@ -153,3 +153,4 @@ def test_pairs_come_back_padded_by_picture():
     assert some.of(torch.tensor([1, 3])).shape == (2, 0, 3)
     assert Aligned.none(4).of(torch.tensor([0, 3])).shape == (2, 0, 3)
     assert padded.dtype == torch.int64
+    assert (some.most, Aligned.none(4).most) == (3, 0)
