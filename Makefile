@@ -6,7 +6,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test test-all bench data ui
+.PHONY: help setup run ablations check test test-all bench data ui
 
 help: ## list the words
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -22,6 +22,9 @@ setup: .venv/.ready ## make the environment in .venv from the lock file
 
 run: .venv/.ready ## catalogue in data/ (a generated sample, if nothing is there) -> models, metrics, report
 	@$(BIN)/python -m flows.run
+
+ablations: .venv/.ready ## the paper's Table 4, every column with every seed; goes on where it was stopped
+	@$(BIN)/dvc repro ablations/dvc.yaml
 
 check: .venv/.ready ## format, lint, floors of imports, types
 	$(BIN)/ruff format --check .

@@ -24,6 +24,7 @@ from torch import Tensor
 from transformers import VisualBertConfig, VisualBertForPreTraining
 
 from fashionvl import words
+from fashionvl.alignment import Aligned
 from fashionvl.batches import Batch
 from fashionvl.catalogue import Catalogue
 from fashionvl.masking import IGNORE
@@ -62,7 +63,8 @@ def questions(of: Catalogue, folder: Path, size: dict, objectives: list[str], co
     shard = {"file": write_shard(path, 0, vectors).name, "rows": len(vectors)}
     manifest = {"version": VERSION, "dim": size["dim"], "grids": KALEIDO.sides, "shards": [shard]}
     (path / "manifest.json").write_text(json.dumps(manifest))
-    desk = pretrain.Desk(vocabulary, vocabulary.encode(texts), Store.open(path), objectives, [])
+    store = Store.open(path)
+    desk = pretrain.Desk(vocabulary, vocabulary.encode(texts), store, objectives, [], Aligned.none(len(store)))
     draw = pretrain.drawing(desk, Shop.of(of, "train"), batch=size["batch"], same_kind=0.5, chance=chance_of(7))
     return [draw(step, 0, 1) for step in range(count)]
 

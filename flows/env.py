@@ -45,6 +45,11 @@ def work() -> Path:
     return project() / ".work"
 
 
+def is_apart(stage: str) -> bool:
+    """True for a stage of a DVC file in a folder, as DVC calls it from the root: it is run by a command of its own."""
+    return ":" in stage
+
+
 def dvc(*arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run one DVC command to its end; what it says is in the answer, stdout and stderr apart."""
     command = [sys.executable, "-m", "dvc", *arguments]

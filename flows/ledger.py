@@ -7,8 +7,10 @@ ended well a copy of what its output folder says.
 
 import fcntl
 import hashlib
+import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -24,14 +26,21 @@ OUTPUTS = {
     "catalogue": "build/catalogue",
     "words": "build/words",
     "encoder": "build/encoder",
+    "captioner": "build/captioner",
     "patches": "build/patches/{item}",
+    "align": "build/alignment/{item}",
     "pretrain": "build/runs/{item}",
     "contrast": "build/runs/{item}",
     "evaluate": "build/evaluation/{item}",
-    "compare": "build/metrics",
+    "compare": "build/metrics/compare.json",
+    "clock": "build/clock",
+    "budget": "build/ablations/{item}",
+    "ablation": "build/ablations/{item}",
+    "ablations": "build/metrics/ablations.md",
 }
+PIPELINES = ("dvc.yaml", "ablations/dvc.yaml")
 ALIVE = "alive"
-KEPT = ("card.json", "curves.csv", "report.html", "compare.json", "history.jsonl")
+KEPT = ("card.json", "curves.csv", "report.html", "compare.json", "ablations.md", "history.jsonl")
 
 
 def folder() -> Path:
@@ -84,11 +93,12 @@ class Entry:
         fcntl.flock(self.alive, fcntl.LOCK_SH)  # until this process ends
         before = self.place / "entry.json"
         known = json.loads(before.read_text()) if before.exists() else {}
+        label = f"{self.stage}@{self.item}" if self.item else self.stage
         self.facts = {
             "id": known.get("id", uuid.uuid4().hex),
             "stage": self.stage,
             "item": self.item,
-            "name": os.environ.get("DVC_STAGE", f"{self.stage}@{self.item}" if self.item else self.stage),
+            "name": os.environ.get("DVC_STAGE", label).rpartition(":")[2],  # less the file, where it is no root's
             "started": known.get("started", self.started),
             "history": str(run_folder / "history.jsonl") if run_folder else None,
             "params": params_of(self.stage, self.item),
@@ -104,7 +114,7 @@ class Entry:
         place.mkdir(parents=True, exist_ok=True)
         if code == 0:
             output = Path(OUTPUTS[self.stage].format(item=self.item)) if self.stage in OUTPUTS else place
-            for file in (output / name for name in KEPT):
+            for file in [output] if output.is_file() else [output / name for name in KEPT]:
                 if file.exists() and output != place:
                     shutil.copy2(file, place / file.name)
         write(place / "entry.json", {**self.facts, "code": code, "ended": time.time()})
@@ -112,28 +122,54 @@ class Entry:
 
 
 def params_of(stage: str, item: str | None, root: Path | None = None) -> dict[str, str]:
-    """The parameters that dvc.yaml names for a stage, flattened: {"systems.kaleido.model.width": "256", ...}."""
+    """The parameters that DVC's files name for a stage, flattened: {"systems.kaleido.model.width": "256", ...}."""
     root = root or Path()
-    if not (root / "dvc.yaml").exists() or not (root / "params.yaml").exists():
+    if not (root / "params.yaml").exists():
         return {}
     values = yaml.safe_load((root / "params.yaml").read_text())
-    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
-    recipe = next((body.get("do", body) for body in stages.values() if _is(body, stage, item, values)), {})
     flat: dict[str, str] = {}
-    for key in recipe.get("params", []):
-        name = key.replace("${item}", item or "").replace("${key}", item or "")
-        value: Any = values
-        for part in name.split("."):
-            value = value.get(part, {}) if isinstance(value, dict) else {}
-        _flatten(name, value, flat)
+    for name in _named(stage, item, values, root):
+        _flatten(name, _value(name, values), flat)
     return flat
 
 
-def _is(body: dict, stage: str, item: str | None, values: dict) -> bool:
-    """True when this entry of dvc.yaml runs this stage on this item."""
-    words = str(body.get("do", body).get("cmd", "")).split()
-    items = values.get(str(body.get("foreach", "")).strip("${}"), [])
-    return "flows.stage" in words and words[words.index("flows.stage") + 1] == stage and (item is None or item in items)
+def _named(stage: str, item: str | None, values: dict, root: Path) -> list[str]:
+    """The names under `params` of the entry that runs this stage on this item."""
+    for file in (root / path for path in PIPELINES if (root / path).exists()):
+        for body in yaml.safe_load(file.read_text())["stages"].values():
+            recipe = body.get("do", body)
+            words = str(recipe.get("cmd", "")).split()
+            runs = "flows.stage" in words and words[words.index("flows.stage") + 1] == stage
+            if runs and item in (items := _items(body, values)):
+                return [_filled(name, items[item], values) for name in recipe.get("params", [])]
+    return []
+
+
+def _filled(name: str, said: dict[str, str], values: dict) -> str:
+    """A name with what stands for its ${...}: of the item, else a value of params.yaml."""
+    return re.sub(r"\$\{([^}]+)\}", lambda found: said.get(found[1]) or str(_value(found[1], values)), name)
+
+
+def _items(body: dict, values: dict) -> dict[str | None, dict[str, str]]:
+    """Every item of an entry of a DVC file, and what stands for `key` and `item` in it; None where it has none."""
+    if "matrix" in body:
+        axes = {axis: list(_value(of.strip("${}"), values)) for axis, of in body["matrix"].items()}
+        found = (dict(zip(axes, map(str, those), strict=True)) for those in itertools.product(*axes.values()))
+        joined = {"-".join(those.values()): those for those in found}
+        return {key: {"key": key, **{f"item.{k}": v for k, v in those.items()}} for key, those in joined.items()}
+    if "foreach" in body:
+        items = _value(body["foreach"].strip("${}"), values)
+        named = items if isinstance(items, dict) else {name: name for name in items}
+        return {key: {"key": key, "item": str(item)} for key, item in named.items()}
+    return {None: {}}
+
+
+def _value(name: str, values: dict) -> Any:
+    """What stands under a dotted name, an empty table where nothing does."""
+    value: Any = values
+    for part in name.split("."):
+        value = value.get(part, {}) if isinstance(value, dict) else {}
+    return value
 
 
 def _flatten(name: str, value: Any, flat: dict[str, str]) -> None:

@@ -40,6 +40,7 @@ class DvcBusy(Exception):
 def plan(root: Path = env.ROOT) -> Plan:
     """-> (stage, the stages it needs) in an order in which they can run; data.dvc is one of them.
 
+    Stages of other files than dvc.yaml are left out: ablations/dvc.yaml is asked for by name (`make ablations`).
     `Repo.index.graph` is no documented interface of DVC; the version is pinned and a test looks at the plan.
     """
     import networkx
@@ -48,7 +49,8 @@ def plan(root: Path = env.ROOT) -> Plan:
     with Repo(str(root)) as repo:
         graph = repo.index.graph  # edges go from a stage to what it needs
         order = reversed(list(networkx.topological_sort(graph)))
-        return [(stage.addressing, [need.addressing for need in graph.successors(stage)]) for stage in order]
+        found = [(stage.addressing, [need.addressing for need in graph.successors(stage)]) for stage in order]
+        return [(stage, needs) for stage, needs in found if not env.is_apart(stage)]
 
 
 def command(stage: str) -> list[str]:

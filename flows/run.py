@@ -21,14 +21,14 @@ class RunError(Exception):
 
 
 def stale(root: Path = env.ROOT) -> dict[str, Any]:
-    """What DVC finds changed or missing, by stage; empty when there is nothing to do.
+    """What DVC finds changed or missing in dvc.yaml, by stage; empty when there is nothing to do.
 
     Raises RunError when DVC cannot say.
     """
     answer = env.dvc("status", "--json", root=root)
     if answer.returncode != 0:
         raise RunError(f"DVC cannot say what there is to do: {answer.stderr.strip().splitlines()[-1]}")
-    return json.loads(answer.stdout)
+    return {stage: why for stage, why in json.loads(answer.stdout).items() if not env.is_apart(stage)}
 
 
 def flow(root: Path = env.ROOT) -> None:

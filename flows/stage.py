@@ -17,7 +17,7 @@ from pathlib import Path
 
 from flows import env, guard, ledger
 
-TRAINERS = ("encoder", "pretrain", "contrast")
+TRAINERS = ("encoder", "captioner", "pretrain", "contrast", "clock", "budget", "ablation")
 RUN_FOLDER = b"run folder: "
 GRACE_SECONDS = 10
 AWAY = 3  # the mirror has said itself that MLflow is away

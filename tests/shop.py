@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fashionvl import words
+from fashionvl.alignment import Aligned
 from fashionvl.catalogue import Catalogue
 from fashionvl.patches.pyramid import KALEIDO, Pyramid
 from fashionvl.patches.store import VERSION, Store, write_shard
@@ -56,9 +57,15 @@ def store(folder: Path, of: Catalogue, dim: int = 12, seed: int = 0, pyramid: Py
 
 
 def desk(
-    folder: Path, of: Catalogue, objectives=OBJECTIVES, matched_only=("mlm", "grey", "blank"), pyramid=KALEIDO
+    folder: Path,
+    of: Catalogue,
+    objectives=OBJECTIVES,
+    matched_only=("mlm", "grey", "blank"),
+    pyramid=KALEIDO,
+    aligned: Aligned | None = None,
 ) -> Desk:
-    """Words learned from the catalogue, its texts and its vectors."""
+    """Words learned from the catalogue, its texts and its vectors; no pairs where none are given."""
     texts = of.texts(["title", "description"])
     vocabulary = words.learn(texts, vocabulary=120, slots=24)
-    return Desk(vocabulary, vocabulary.encode(texts), store(folder, of, pyramid=pyramid), objectives, matched_only)
+    vectors, encoded = store(folder, of, pyramid=pyramid), vocabulary.encode(texts)
+    return Desk(vocabulary, encoded, vectors, objectives, matched_only, aligned or Aligned.none(len(vectors)))

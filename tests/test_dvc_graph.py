@@ -9,8 +9,11 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+APART = "ablations/dvc.yaml"  # asked for by name
 STAGES = {
-    name: body.get("do", body) for name, body in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
+    f"{file}:{name}" if file == APART else name: body.get("do", body)
+    for file in ("dvc.yaml", APART)
+    for name, body in yaml.safe_load((ROOT / file).read_text())["stages"].items()
 }
 
 
@@ -74,6 +77,11 @@ def test_every_parameter_that_dvc_follows_exists():
     for stage in STAGES.values():
         for name in stage.get("params", []):
             table = values
-            for part in name.split("."):
-                assert part in table or part in ("${item}", "${key}"), name
+            for part in re.sub(r"\$\{[^}]+\}", "$", name).split("."):
+                assert part in table or part == "$", name
                 table = next(iter(table.values())) if part.startswith("$") else table[part]
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if name.startswith(APART)])
+def test_a_stage_of_another_file_runs_where_params_yaml_is(name):
+    assert STAGES[name]["wdir"] == ".."

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import shop
@@ -35,7 +37,7 @@ def every_pair(of):
 def plain(model, desk, picture, product):
     """One pair by itself, all of it read, nothing re-used."""
     one = torch.tensor([product]), torch.tensor([picture])
-    clean = pretrain.Desk(desk.words, desk.texts, desk.store, ["itm"], [])
+    clean = replace(desk, objectives=["itm"], matched_only=[])
     asked = pretrain.ask(clean, Pairs(*one, torch.tensor([True]), one[1]), generator=torch.Generator())
     with torch.no_grad():
         said = model.match(model.pooled(model(asked.batch)))[0]

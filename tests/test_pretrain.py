@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 
 import pytest
 import shop
 import torch
 
 from fashionvl import training
+from fashionvl.alignment import Aligned
 from fashionvl.masking import IGNORE
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.pyramid import KALEIDO, Pyramid
@@ -80,6 +82,38 @@ def test_parts_together_are_the_whole(of, desk):
     assert torch.equal(torch.cat([part.batch.patches for part in parts]), whole.batch.patches)
     for name, count in whole.counts.items():
         assert sum(part.counts[name] for part in parts) == count
+
+
+def aligned_everywhere(of, level, patches):
+    """Every picture's second word of the text belongs to every patch of one level."""
+    rows = [(picture, (1, level, patch)) for picture in range(len(of.pictures)) for patch in range(patches)]
+    pictures, pairs = (torch.tensor(column) for column in zip(*rows, strict=True))
+    return Aligned.of_rows(pictures, pairs, pictures=len(of.pictures))
+
+
+def test_a_word_whose_every_patch_is_needed_is_never_hidden_where_the_pair_matches(of, tmp_path):
+    desk = shop.desk(tmp_path / "guided", of, aligned=aligned_everywhere(of, 4, 25))
+    elsewhere = 0
+    for seed in range(6):
+        pairs, asked = question(of, desk, seed)
+        slots = asked.wanted[:, 1:11].masked_fill(asked.mlm == IGNORE, 0)
+        random = question(of, replace(desk, aligned=Aligned.none(len(of.pictures)), matched_only=[]), seed)[1]
+        slots_of_all = random.wanted[:, 1:11].masked_fill(random.mlm == IGNORE, 0)
+        whole = desk.texts.whole[pairs.text]
+        assert not (whole.gather(1, slots) == 1).any(dim=1)[pairs.matched].any()
+        elsewhere += int((whole.gather(1, slots_of_all) == 1).any(dim=1)[pairs.matched].sum())
+    assert elsewhere > 10  # at random it is
+
+
+def test_pairs_of_a_level_whose_puzzle_is_off_guide_nothing(of, tmp_path):
+    aligned = aligned_everywhere(of, 4, 25)
+    guided = shop.desk(tmp_path / "a", of, objectives=["mlm", "itm"], aligned=aligned)
+    pairs, asked = question(of, guided)
+    plain = replace(guided, aligned=Aligned.none(len(of.pictures)))
+    _, random = question(of, plain)
+    assert torch.equal(asked.wanted, random.wanted)
+    assert torch.equal(asked.batch.words, random.batch.words)
+    assert pairs.matched.any()
 
 
 def test_losses_of_an_untrained_model_are_those_of_guessing(of, desk):

@@ -76,3 +76,19 @@ def test_a_tokenizer_that_is_not_there_or_no_bert_is_a_sentence(tmp_path):
     PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0}, unk_token="a"))).save_pretrained(tmp_path)
     with pytest.raises(Problem, match="must be a BERT-like WordPiece"):
         words.named(str(tmp_path), slots=12)
+
+
+def test_word_i_is_the_one_whose_pieces_are_numbered_i(learned):
+    texts = ["Jeans, in NAVY cottón!", "日本 jeans", "", *TEXTS]
+    whole = learned.encode(texts).whole
+    for text, row, said in zip(texts, whole, learned.whole_words(texts), strict=True):
+        assert len(said) <= row.max() + 1
+        assert [word for word in said if word] == said
+        assert "".join(said) == "".join(text.split()).lower().replace("ó", "o")[: len("".join(said))]
+
+
+def test_a_word_that_does_not_fit_whole_is_left_out(learned):
+    full = "jeans " * 9
+    assert learned.whole_words([full + "jeans"]) == [["jeans"] * 10]
+    assert learned.whole_words([full + "jeanstop"]) == [["jeans"] * 9]  # its first piece would fit
+    assert learned.whole_words([full + "jeans navy"]) == [["jeans"] * 10]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 import yaml
 
+ALIGNMENTS = ("none", "caption", "teacher")
 FINEST_GRID = 16  # its 256 patches are four times as many tokens as the longest text
 
 
@@ -89,9 +91,14 @@ class SingleStream:
 
 @dataclass(frozen=True)
 class System:
-    """One row of the table of papers: a single-stream system."""
+    """One row of the table of papers: a single-stream system.
+
+    alignment  what guides which words and patches are hidden (AGM): `caption`, what the captioner says by itself and
+               the text holds; `teacher`, every word it is told; or `none`, which hides at random
+    """
 
     patches: str
+    alignment: str
     model: SingleStream
     objectives: dict[str, float]
     matched_only: list[str]
@@ -141,6 +148,31 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Captioner:
+    """Show, Attend and Tell over the feature map of a patch encoder."""
+
+    encoder: str  # scratch, or a ResNet folder or hub name
+    pixels: int  # side of the square that the locked picture is brought to; the map is as many times smaller as it is
+    width: int
+    dropout: float
+    least: int  # training texts that a word must stand in to be said
+    longest: int  # words of a caption
+    beam: int  # 1 is greedy
+    spread: float  # weight of the doubly stochastic penalty
+    lock: Lock
+    training: Training
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How words are aligned with patches (AAG)."""
+
+    tau: float  # a place belongs to a word's region where the heat is this share of its maximum, or more
+    least_side: int  # of the grids whose patches are aligned
+    pictures: int  # of the validation split, drawn for the report
+
+
+@dataclass(frozen=True)
 class Evaluate:
     losses_on: str
     ranking_on: str
@@ -148,6 +180,21 @@ class Evaluate:
     queries: int
     draws: int
     full_gallery_pairs: int
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The columns of the paper's Table 4: what each changes of one system, how long and how often it is trained."""
+
+    base: str  # the system
+    base_patches: str  # that it reads
+    minutes: float | None  # of training for each run, turned into steps once for each column
+    steps: int | None  # instead of minutes: as many for every column
+    seeds: list[int]
+    patches: list[str]  # the kinds that are made for columns alone
+    evaluate: dict[str, Any]  # what differs from `evaluate`
+    columns: dict[str, str]  # which are run: column: the patches it reads
+    table: dict[str, dict[str, Any]]  # column: keys of the base row, with other values
 
 
 @dataclass(frozen=True)
@@ -165,7 +212,10 @@ class Params:
     patches: dict[str, Patches]
     systems: dict[str, System]
     contrast: dict[str, Contrast]
+    captioner: Captioner
+    alignment: Alignment
     evaluate: Evaluate
+    ablation: Ablation
 
 
 def load(path: Path) -> Params:
@@ -180,6 +230,7 @@ def load(path: Path) -> Params:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     params: Params = build(Params, raw, "")
     _check_runs(params)
+    _check_ablation(params)
     for kind, patches in params.patches.items():
         _check_grids(patches.grids, f"patches.{kind}.grids")
     return params
@@ -201,12 +252,62 @@ def _check_runs(params: Params) -> None:
         row(params.patches, kind, "patches")
     for system in params.run_contrast:
         row(params.contrast, system, "contrast")
+    for name, system_row in params.systems.items():
+        known = system_row.alignment in ALIGNMENTS
+        _expect(known, system_row.alignment, f"one of {list(ALIGNMENTS)}", f"systems.{name}.alignment")
     for system, kind in params.run.items():
         said = row(params.systems, system, "systems").patches
         if kind != said:
             raise ConfigError(f"params.yaml: run.{system} says the patches {kind!r}, its row {said!r}; make them agree")
         if kind not in params.run_patches:
             raise ConfigError(f"params.yaml: {system} reads the patches {kind!r}, which run_patches does not list")
+
+
+def _check_ablation(params: Params) -> None:
+    """Every column can be built, and what DVC has to know beforehand agrees with the rows."""
+    asked = params.ablation
+    given = [value for value in (asked.minutes, asked.steps) if value is not None]
+    _expect(len(given) == 1 and given[0] > 0, given, "minutes or steps, one of them, above 0", "ablation")
+    _expect(len(set(asked.seeds)) == len(asked.seeds) > 0, asked.seeds, "different numbers", "ablation.seeds")
+    ranked_by(params)
+    said = row(params.systems, asked.base, "systems").patches
+    _expect(
+        asked.base_patches == said,
+        asked.base_patches,
+        f"{said!r}, as systems.{asked.base} says",
+        "ablation.base_patches",
+    )
+    for name in asked.table:
+        # The item `B-1` is the column B with seed 1.
+        allowed = re.fullmatch(r"[\w+-]+", name) and not re.search(r"-\d+$", name)
+        _expect(
+            bool(allowed), name, "of letters, digits, _, + and -, without a - before a last number", "ablation.table"
+        )
+        said = column(params, name).alignment
+        _expect(said in ALIGNMENTS, said, f"one of {list(ALIGNMENTS)}", f"ablation.table.{name}.alignment")
+    twice = sorted(set(asked.patches) & set(params.run_patches))
+    _expect(not twice, twice, "kinds that run_patches does not list: DVC makes each of them once", "ablation.patches")
+    for name, kind in asked.columns.items():
+        said = column(params, name).patches
+        _expect(kind == said, kind, f"the patches of that column, {said!r}", f"ablation.columns.{name}")
+        known = [*params.run_patches, *asked.patches]
+        _expect(kind in known, kind, f"listed by run_patches or ablation.patches {known}", f"ablation.columns.{name}")
+
+
+def column(params: Params, name: str) -> System:
+    """The base row of the ablations with the values that one column puts in place of its own."""
+    changes = row(params.ablation.table, name, "ablation.table")
+    base = dataclasses.asdict(row(params.systems, params.ablation.base, "systems"))
+    system: System = build(System, {**base, **changes}, f"ablation.table.{name}")
+    return system
+
+
+def ranked_by(params: Params) -> Evaluate:
+    """How the columns of the ablations are evaluated."""
+    asked: Evaluate = build(
+        Evaluate, {**dataclasses.asdict(params.evaluate), **params.ablation.evaluate}, "ablation.evaluate"
+    )
+    return asked
 
 
 def row(table: Mapping[str, Any], name: str, where: str) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from tokenizers.decoders import WordPiece as WordPieceDecoder
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
@@ -77,6 +77,20 @@ class Words:
         return Texts(
             torch.from_numpy(ids), torch.from_numpy(np.array(whole, dtype=np.int64).reshape(len(encoded), self.slots))
         )
+
+    def whole_words(self, texts: Sequence[str]) -> list[list[str]]:
+        """The words of each text that fit whole into its slots, lower-cased; word i is what `Texts.whole` calls i."""
+        encoded = self.tokenizer.encode_batch(list(texts))
+        return [self._whole_words(text, found) for text, found in zip(texts, encoded, strict=True)]
+
+    def _whole_words(self, text: str, found: Encoding) -> list[str]:
+        spans: dict[int, tuple[int, int]] = {}
+        for number, (start, stop) in zip(found.word_ids, found.offsets, strict=True):
+            if number is not None:
+                spans[number] = spans.get(number, (start, stop))[0], stop
+        if found.overflowing:  # the first word that did not fit may have left some pieces inside
+            spans.pop(next(number for number in found.overflowing[0].word_ids if number is not None), None)
+        return [self.tokenizer.normalizer.normalize_str(text[start:stop]).strip() for start, stop in spans.values()]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of a row of ids, special pieces left out."""

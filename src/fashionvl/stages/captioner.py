@@ -131,13 +131,14 @@ def described(
     products = catalogue.pictures["product"].to_numpy()
     spoken = Words.load(build / "words").whole_words(catalogue.texts(settings.text.fields))
     for some in np.array_split(pictures, max(1, -(-len(pictures) // PICTURES_AT_ONCE))):
+        texts = [spoken[product] for product in products[some]]
         with accelerator.autocast():
             maps = _encode(catalogue, some, encoder, row, settings).to(accelerator.device)
             if source == "teacher":
-                texts = [spoken[product] for product in products[some]]
-                yield some, describe.tell(model, lexicon, maps, texts, longest=row.longest)
+                found = describe.tell(model, lexicon, maps, texts, longest=row.longest)
             else:
-                yield some, describe.describe(model, lexicon, maps, longest=row.longest, beam=row.beam)
+                found = describe.describe(model, lexicon, maps, longest=row.longest, beam=row.beam)
+        yield some, found
 
 
 def maps_of(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fashionvl import checkpoint, config, metrics, training
+from fashionvl.alignment import Aligned
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models.single_stream import SingleStream
@@ -67,21 +68,37 @@ def main(
 def _single_stream(
     system: str, settings: config.Params, catalogue: Catalogue, build: Path
 ) -> tuple[dict[str, float], PairScorer]:
-    """The validation losses of a single-stream system, and how it scores pairs."""
+    """The validation losses of a single-stream system on the shelf, and how it scores pairs."""
     row = config.row(settings.systems, system, "systems")
     weights, card = checkpoint.load(build / "runs" / system)
     model = SingleStream(**card["model"], dropout=0.0)
     model.load_state_dict(weights)
+    folder = build / "patches" / row.patches
+    pyramid = Store.open(folder).pyramid
+    if pyramid != model.pyramid:
+        raise Problem(
+            f"{build / 'runs' / system} learned from the grids {list(model.pyramid.sides)} and {folder} holds"
+            f" {list(pyramid.sides)}: run the stage `pretrain` again"
+        )
+    return single_stream(model, card["model"]["objectives"], row, settings, catalogue, build, f"evaluate {system}")
+
+
+def single_stream(
+    model: SingleStream,
+    objectives: list[str],
+    row: config.System,
+    settings: config.Params,
+    catalogue: Catalogue,
+    build: Path,
+    name: str,
+) -> tuple[dict[str, float], PairScorer]:
+    """The validation losses of a model that a row has trained, and how it scores pairs; `name` heads its lines."""
     accelerator = machine.accelerator()
     model.to(accelerator.device).eval()
     words, store = Words.load(build / "words"), Store.open(build / "patches" / row.patches)
-    if store.pyramid != model.pyramid:
-        raise Problem(
-            f"{build / 'runs' / system} learned from the grids {list(model.pyramid.sides)} and {store.folder} holds"
-            f" {list(store.pyramid.sides)}: run the stage `pretrain` again"
-        )
     texts = words.encode(catalogue.texts(settings.text.fields))
-    desk = pretrain.Desk(words, texts, store, card["model"]["objectives"], row.matched_only)
+    # Hidden at random whatever guided the training, so that the losses of systems can be compared.
+    desk = pretrain.Desk(words, texts, store, objectives, row.matched_only, Aligned.none(len(store)))
     chance = training.chance_of(settings.seed)
     shop = Shop.of(catalogue, settings.evaluate.losses_on)
     sums: dict[str, float] = {}
@@ -97,7 +114,7 @@ def _single_stream(
 
     def score(pictures: np.ndarray, products: np.ndarray) -> np.ndarray:
         with accelerator.autocast():
-            say = lambda line: print(f"evaluate {system}  {line}", flush=True)  # noqa: E731
+            say = lambda line: print(f"{name}  {line}", flush=True)  # noqa: E731
             return matching.score_pairs(model, desk, pictures, products, say=say)
 
     return {f"{settings.evaluate.losses_on}.{name}": value for name, value in sums.items()}, score

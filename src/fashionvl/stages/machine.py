@@ -44,7 +44,13 @@ def keep_freed_memory() -> None:
 
 
 def shelve(run: Path, work: Path, model: nn.Module, card: Mapping[str, Any]) -> None:
-    """Make a run folder from a finished training: history, curves, weights, and the card last; then forget the work.
+    """Make a run folder from a finished training: history, curves, weights, and the card last; then forget the work."""
+    checkpoint.save(run, model.state_dict(), record(run, work, card))
+    checkpoint.clear(work)
+
+
+def record(run: Path, work: Path, card: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the history of a finished training and its curves into its run folder -> the card with what they say.
 
     The card gets the number of `steps` and, as `metrics`, the mean losses of the last hundredth of them.
     """
@@ -54,9 +60,7 @@ def shelve(run: Path, work: Path, model: nn.Module, card: Mapping[str, Any]) -> 
     curves(history).to_csv(run / "curves.csv", index=False, lineterminator="\n")
     last = history.tail(max(1, len(history) // 100)).mean()
     losses = {name: round(float(value), 6) for name, value in last.items() if name not in ("step", "seconds", "lr")}
-    facts = {**card, "steps": len(history), "metrics": {**card.get("metrics", {}), **losses}}
-    checkpoint.save(run, model.state_dict(), facts)
-    checkpoint.clear(work)
+    return {**card, "steps": len(history), "metrics": {**card.get("metrics", {}), **losses}}
 
 
 def curves(history: pd.DataFrame) -> pd.DataFrame:

@@ -16,10 +16,10 @@ import pandas as pd
 from fashionvl import checkpoint, config
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
-from fashionvl.models.named_encoders import load_resnet, load_saliency, weights_checksum
-from fashionvl.models.patch_encoder import ConvEncoder
+from fashionvl.models.named_encoders import load_saliency, weights_checksum
 from fashionvl.patches import store
 from fashionvl.stages import options, run
+from fashionvl.stages.encoders import load_encoder
 from fashionvl.stages.workshop import FOREGROUNDS, Workshop, mask_path, shards_of, workshop
 
 REPORT_SECONDS = 5.0
@@ -38,7 +38,7 @@ def main(
     settings = config.load(params)
     row = config.row(settings.patches, kind, "patches")
     _check_row(row, f"patches.{kind}")
-    encoder = load_encoder(row, build / "encoder")
+    encoder = load_encoder(row.encoder, build / "encoder", pixels=row.pixels)
     saliency = load_saliency(row.saliency) if row.saliency else None
     made_with = {
         "kind": kind,
@@ -60,21 +60,6 @@ def main(
     encode(f"patches {kind}", paths, shop, folder, dim=encoder.dim)
     _publish(folder, build / "patches" / kind, paths, made_with, began)
     checkpoint.clear(folder)
-
-
-def load_encoder(row: config.Patches, scratch: Path) -> Any:
-    """The patch encoder that a row names: an nn.Module in eval mode with `.dim`, (N, 3, S, S) uint8 -> (N, D)."""
-    if row.encoder != "scratch":
-        return load_resnet(row.encoder)
-    weights, card = checkpoint.load(scratch)
-    if card["pixels"] != row.pixels:
-        raise Problem(
-            f"{scratch} learned from patches of {card['pixels']} pixels and params.yaml asks for {row.pixels}:"
-            " encoder.pixels and the pixels of the patches must agree"
-        )
-    encoder = ConvEncoder(card["channels"])
-    encoder.load_state_dict(weights)
-    return encoder.eval()
 
 
 def encode(name: str, paths: list[str], shop: Workshop, folder: Path, *, dim: int) -> None:

@@ -107,7 +107,7 @@ def drawing(
 ) -> Callable[[int, int, int], Question]:
     """-> draw(step, part, parts): the question of one part of the global batch of a step; a pure function.
 
-    captions (N, T) int64   of every product of the catalogue; an epoch shows every product of the shop once, by one view
+    captions (N, T) int64   of every product of the catalogue; an epoch shows every product of the shop by one view
     """
     batch = min(batch, len(shop.products))
     in_epoch = len(shop.products) // batch
@@ -149,11 +149,12 @@ def losses_of(model: Captioner, question: Question) -> dict[str, Tensor]:
 def examine(model: Captioner, questions: Iterable[Question]) -> dict[str, float]:
     """The mean of each loss over some questions."""
     device = model.bias.device
-    sums, counts = Counter[str](), Counter[str]()
+    sums: dict[str, float] = {}
+    counts: dict[str, float] = {}
     for question in questions:
         for name, value in losses_of(model, question.to(device)).items():
-            sums[name] += float(value)
-            counts[name] += question.counts[name]
+            sums[name] = sums.get(name, 0.0) + value.item()
+            counts[name] = counts.get(name, 0.0) + question.counts[name]
     return {name: sums[name] / counts[name] for name in sums}
 
 

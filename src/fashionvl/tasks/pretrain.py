@@ -8,14 +8,17 @@ import torch
 from torch import Generator, Tensor
 
 from fashionvl import losses, masking, puzzles
+from fashionvl.alignment import NONE, Aligned
 from fashionvl.batches import Batch, moved, trimmed
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.pyramid import Pyramid
 from fashionvl.patches.store import Store
 from fashionvl.tasks.pairs import Pairs, Shop, by_length, draw_epoch
-from fashionvl.words import Texts, Words
+from fashionvl.words import NO_WORD, Texts, Words
 
 OBJECTIVES = ("mlm", "itm", "rotation", "jigsaw", "camouflage", "grey", "blank")
+
+HIDDEN_SHARE = 0.15  # of the pieces of a text, as BERT
 
 Chance = Callable[..., Generator]  # numbers -> a generator that depends on nothing else
 
@@ -28,6 +31,7 @@ class Desk:
     store       vectors of every picture; its pyramid is the one that is played on
     objectives  which puzzles are played
     matched_only  objectives that count on matched pairs only (specification D9)
+    aligned     the words and patches of every picture that belong together, for AGM; of none, what is hidden is random
     """
 
     words: Words
@@ -35,6 +39,7 @@ class Desk:
     store: Store
     objectives: Sequence[str]
     matched_only: Sequence[str]
+    aligned: Aligned
 
 
 @dataclass(frozen=True)
@@ -94,18 +99,19 @@ def ask(desk: Desk, pairs: Pairs, *, rows: slice = slice(None), generator: Gener
 
     rows  the part that is returned; what is hidden is drawn for all, so that parts together are the whole
     """
+    pyramid, pad = desk.store.pyramid, desk.words.pad
+    luck, chosen = _draw(desk, len(pairs), generator)
+    pairs, luck, chosen = pairs[rows], luck[rows], {name: drawn[rows] for name, drawn in chosen.items()}
     ids, whole = desk.texts.ids[pairs.text], desk.texts.whole[pairs.text]
-    words, pyramid = desk.words, desk.store.pyramid
-    special = torch.tensor(words.special())
-    seen, slots, mlm = masking.hide_words(
-        ids, whole, mask_id=words.mask, vocabulary=words.vocabulary, special=special, generator=generator
-    )
+    room = masking.room_for(whole != NO_WORD, share=HIDDEN_SHARE)
+    hidden = masking.hide(whole, _aligned(desk, pairs), luck, room=room, quotas=_quotas(pyramid))
+    seen, slots, mlm = masking.spell(ids, hidden.words, luck, mask_id=desk.words.mask)
     if "mlm" not in desk.objectives:
         seen = ids
-    spoiled, answers, places_asked = _play(desk, pairs, rows, generator)
-    pairs, seen, slots, mlm = pairs[rows], seen[rows], slots[rows], mlm[rows]
-    seen = trimmed(seen, pad=words.pad, patches=pyramid.patches)
-    real = seen != words.pad
+    slots_of = dict(zip(puzzles.quota(pyramid), hidden.patches, strict=True))
+    spoiled, answers, places_asked = _play(desk, pairs, slots_of, chosen)
+    seen = trimmed(seen, pad=pad, patches=pyramid.patches)
+    real = seen != pad
     wanted = [torch.zeros(len(seen), 1, dtype=torch.int64)]
     wanted += [slots] if "mlm" in desk.objectives else []
     wanted += [seen.shape[1] + place for place in places_asked]
@@ -115,15 +121,52 @@ def ask(desk: Desk, pairs: Pairs, *, rows: slice = slice(None), generator: Gener
     return _counted(desk, pairs.matched, batch, torch.cat(wanted, 1), answers)
 
 
-def _play(desk: Desk, pairs: Pairs, rows: slice, generator: Generator) -> tuple[Tensor, dict, list[Tensor]]:
-    """Play every puzzle that is on -> the patches (B, P, D), the answers by name, the patch positions asked for."""
-    mine, pyramid = pairs[rows], desk.store.pyramid
+def _draw(desk: Desk, rows: int, generator: Generator) -> tuple[masking.Luck, dict[str, Tensor]]:
+    """All that is random about a batch: what is hidden, and what camouflage borrows and which turn and permutation are
+    shown, by name (rows,) int64."""
+    pyramid = desk.store.pyramid
+    luck = masking.draw(
+        rows,
+        desk.texts.ids.shape[1],
+        _quotas(pyramid),
+        pairs=desk.aligned.most,
+        vocabulary=desk.words.vocabulary,
+        special=torch.tensor(desk.words.special()),
+        generator=generator,
+    )
+    counts = puzzles.classes(pyramid)
+    names = [name for name in ("camouflage", "rotation", "jigsaw") if name in counts]
+    return luck, {name: torch.randint(counts[name], (rows,), generator=generator) for name in names}
+
+
+def _quotas(pyramid: Pyramid) -> list[masking.Quota]:
+    """How many patches of which level camouflage, grey and blank change."""
+    levels = {level.puzzle: (index, level.patches) for index, level in enumerate(pyramid.levels)}
+    return [masking.Quota(*levels[name], count) for name, count in puzzles.quota(pyramid).items()]
+
+
+def _aligned(desk: Desk, pairs: Pairs) -> Tensor:
+    """The words and patches that guide what is hidden: (B, M, 3), NONE where the text is of another product, and at
+    levels whose puzzle is off."""
+    found = desk.aligned.of(pairs.picture)
+    played = torch.tensor([level.puzzle in desk.objectives for level in desk.store.pyramid.levels])
+    counts = pairs.matched[:, None] & played[found[..., 1]]
+    return found.masked_fill(~counts[..., None], NONE)
+
+
+def _play(
+    desk: Desk, mine: Pairs, slots: dict[str, Tensor], chosen: dict[str, Tensor]
+) -> tuple[Tensor, dict, list[Tensor]]:
+    """Play every puzzle that is on -> the patches (B, P, D), the answers by name, the patch positions asked for.
+
+    slots   which patches of their level camouflage, grey and blank change, by name (B, K) int64
+    chosen  as `_draw` gives it
+    """
+    pyramid = desk.store.pyramid
     vectors = desk.store.vectors(mine.picture)
     patches = puzzles.clean(pyramid, vectors)
     answers: dict[str, Tensor | None] = dict.fromkeys(OBJECTIVES)
     asked = []
-    slots = {name: drawn[rows] for name, drawn in _slots(pyramid, len(pairs), generator).items()}
-    chosen = {name: drawn[rows] for name, drawn in _choices(pyramid, len(pairs), generator).items()}
     for name in desk.objectives:
         if name == "rotation":
             answers[name] = puzzles.rotate(pyramid, patches, vectors, chosen[name])
@@ -142,21 +185,6 @@ def _play(desk: Desk, pairs: Pairs, rows: slice, generator: Generator) -> tuple[
             everything = torch.arange(level.start, level.stop).expand(len(mine), -1)
             asked.append(everything if name in puzzles.classes(pyramid) else level.start + slots[name])
     return patches, answers, asked
-
-
-def _slots(pyramid: Pyramid, rows: int, generator: Generator) -> dict[str, Tensor]:
-    """Which patches of their level camouflage, grey and blank change, by name -> (rows, K) int64."""
-    return {
-        name: masking.hide_patches(rows, pyramid.level(name).patches, count, generator=generator)
-        for name, count in puzzles.quota(pyramid).items()
-    }
-
-
-def _choices(pyramid: Pyramid, rows: int, generator: Generator) -> dict[str, Tensor]:
-    """Which patch camouflage borrows, which turn and which permutation is shown, by name -> (rows,) int64."""
-    counts = puzzles.classes(pyramid)
-    names = [name for name in ("camouflage", "rotation", "jigsaw") if name in counts]
-    return {name: torch.randint(counts[name], (rows,), generator=generator) for name in names}
 
 
 def _counted(desk: Desk, matched: Tensor, batch: Batch, wanted: Tensor, answers: dict) -> Question:

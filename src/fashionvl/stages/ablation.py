@@ -1,0 +1,94 @@
+"""Stage `ablation COLUMN-SEED`: one run of one column of the paper's Table 4 -> build/ablations/COLUMN-SEED.
+
+The base row with the values of the column, trained by this seed for the steps of build/ablations/COLUMN, then ranked.
+Only the training depends on the seed: every run is asked the very same questions. The weights are not kept.
+"""
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from fashionvl import checkpoint, config
+from fashionvl.catalogue import Catalogue
+from fashionvl.models.single_stream import SingleStream
+from fashionvl.stages import clock, evaluate, machine, options, pretrain, run
+
+
+def main(
+    item: str,
+    *,
+    params: Path = Path("params.yaml"),
+    data: Path = Path("data"),
+    build: Path = Path("build"),
+    work: Path = Path(".work"),
+    stop_after: int | None = None,
+) -> None:
+    """Train and rank one run.
+
+    stop_after  leave after this many steps, with a checkpoint from which the next call goes on
+    """
+    machine.keep_freed_memory()
+    settings = config.load(params)
+    column, seed = parts_of(item)
+    steps = checkpoint.read_card(build / "ablations" / column)["metrics"]["steps"]
+    row = clock.with_steps(config.column(settings, column), steps)
+    own = replace(settings, seed=seed)
+    folder = pretrain.work_folder("ablation", item, row, own, build, work)
+    print(f"run folder: {folder}", flush=True)
+    catalogue = Catalogue.load(build / "catalogue", data)
+    accelerator = machine.accelerator()
+    model, sizes = pretrain.train_system(
+        row,
+        own,
+        catalogue,
+        build,
+        folder=folder,
+        name=f"ablation {item}",
+        where=f"ablation.table.{column}",
+        accelerator=accelerator,
+        stop_after=stop_after,
+    )
+    if accelerator.is_main_process and stop_after is None:
+        out = build / "ablations" / item
+        out.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
+        found = judge(model, sizes["objectives"], row, settings, catalogue, build, item)
+        card = {"stage": "ablation", "item": item, "column": column, "seed": seed, "system": asdict(row)}
+        card = machine.record(out, folder, {**card, "metrics": found})
+        checkpoint.write_card(out, {**card, "ranking_seconds": round(time.monotonic() - began, 1)})
+        checkpoint.clear(folder)
+
+
+def judge(
+    model: SingleStream,
+    objectives: list[str],
+    row: config.System,
+    settings: config.Params,
+    catalogue: Catalogue,
+    build: Path,
+    item: str,
+) -> dict[str, float]:
+    """The losses and recalls of a model, on lists that the seed of params.yaml draws; leaves its ranks beside them."""
+    asked = replace(settings, evaluate=config.ranked_by(settings))
+    losses, scorer = evaluate.single_stream(model, objectives, row, asked, catalogue, build, f"ablation {item}")
+    found = {**losses, **evaluate.rank(catalogue, asked, scorer, build / "ablations" / item)}
+    print(f"ablation {item}  SumR {found['sampled.SumR']:.1f}", flush=True)
+    return {name: round(value, 6) for name, value in found.items()}
+
+
+def parts_of(item: str) -> tuple[str, int]:
+    """The column and the seed of a run: B+I-II-3 -> B+I-II, 3."""
+    column, _, seed = item.rpartition("-")
+    if not column or not seed.isdecimal():
+        raise config.ConfigError(f"{item!r} is no run of the ablations; one is called COLUMN-SEED, such as full-1")
+    return column, int(seed)
+
+
+if __name__ == "__main__":
+    parser = options(__doc__)
+    parser.add_argument(
+        "item", metavar="column-seed", help="a column under `ablation.table` in params.yaml, and a seed"
+    )
+    parser.add_argument("--work", type=Path, default=Path(".work"), help="the folder of unfinished trainings")
+    parser.add_argument("--stop-after", type=int, default=None, help="leave after this many steps, to go on later")
+    run(lambda: main(**vars(parser.parse_args())))
