@@ -108,7 +108,7 @@ def room_for(real: Tensor, *, share: float, most: int = MOST_HIDDEN) -> Tensor:
 
 
 def hide(
-    whole: Tensor, pairs: Tensor, luck: Luck, *, room: Tensor, quotas: Sequence[Quota] = (), most: int = MOST_HIDDEN
+    whole: Tensor, pairs: Tensor, luck: Luck, *, room: Tensor, quotas: Sequence[Quota], most: int = MOST_HIDDEN
 ) -> Hidden:
     """Hide one side of as many pairs as the quotas let, then whole words and patches that are in no pair (AGM).
 
@@ -237,26 +237,3 @@ def spell(
     slots = hidden.int().argsort(dim=1, descending=True, stable=True)[:, :most]
     taken = hidden.gather(1, slots)
     return seen, slots.masked_fill(~taken, 0), ids.gather(1, slots).masked_fill(~taken, IGNORE)
-
-
-def hide_words(
-    ids: Tensor,
-    whole: Tensor,
-    *,
-    share: float = 0.15,
-    most: int = MOST_HIDDEN,
-    mask_id: int,
-    vocabulary: int,
-    special: Tensor,
-    generator: Generator,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Hide whole words at random, without pairs and patches: `draw`, `hide` and `spell` in one."""
-    luck = draw(*ids.shape, vocabulary=vocabulary, special=special, generator=generator)
-    none = torch.zeros(len(ids), 0, 3, dtype=torch.int64)
-    room = room_for(whole != NO_WORD, share=share, most=most)
-    return spell(ids, hide(whole, none, luck, room=room, most=most).words, luck, mask_id=mask_id, most=most)
-
-
-def hide_patches(rows: int, patches: int, count: int, *, generator: Generator) -> Tensor:
-    """Choose some patches of one level -> (rows, count) int64   distinct, in rising order."""
-    return _lowest(torch.rand(rows, patches, generator=generator), count)
