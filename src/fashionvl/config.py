@@ -167,6 +167,7 @@ class Captioner:
 class Alignment:
     """How words are aligned with patches (AAG)."""
 
+    heat: str  # attention | origin (tasks/describe.py)
     tau: float  # a place belongs to a word's region where the heat is this share of its maximum, or more
     least_side: int  # of the grids whose patches are aligned
     pictures: int  # of the validation split, drawn for the report

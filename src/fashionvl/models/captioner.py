@@ -1,7 +1,7 @@
 """Show, Attend and Tell (Xu et al., ICML 2015): a captioner that looks somewhere in the picture for every word.
 
 Kaleido-BERT takes its alignments from where it looks (AAG, section 3.3). Soft attention (section 4.2 of that paper)
-feeds the decoder; a heat map is that attention, or, for a word that is known, where it must have come from.
+feeds the decoder. A heat map is that attention, or, for a word that is known, which cells speak for it.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WORD_SPREAD = 0.1  # standard deviation of the word vectors at the start
+EVEN = 1e-5  # of log probability, so that a word no cell speaks for has an even map
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,11 @@ class Captioner(nn.Module):
         return self.scores(said, torch.stack(states, dim=1), seen), heat
 
     def origins(self, maps: Tensor, words: Tensor, start: int) -> Tensor:
-        """Where each word of a caption must have come from, had the decoder looked at one cell only.
+        """Which cells speak for each word of a caption: where seeing it alone makes the word likelier than seeing
+        the average cell alone does, in proportion to by how much (log ratio); what comes before the word is known.
 
-        Bayes: attention before the word times how likely the word is when that cell alone is seen; the responsibility
-        of section 4.1 (stochastic "hard" attention). Arguments as in `forward` -> (B, T, L) float, sum 1 over L.
+        Soft attention answers another question, where the decoder looked before it knew the word, and may answer it
+        with "everywhere". Arguments as in `forward` -> (B, T, L) float, sum 1 over L; even where no cell stands out
         """
         scene, memory = self.look(maps)
         heats = []
@@ -142,8 +144,8 @@ class Captioner(nn.Module):
             glance, memory = self.step(scene, memory, before)
             alone = glance.gate[:, None] * scene.cells  # (B, L, D)
             scores = self.scores(glance.said[:, None], memory.state[:, None], alone).float()
-            likely = scores.log_softmax(dim=2).gather(2, word[:, None, None].expand(-1, scores.shape[1], 1))
-            heats.append((glance.heat.log() + likely[..., 0]).softmax(dim=1))
+            likely = scores.log_softmax(dim=2).gather(2, word[:, None, None].expand(-1, scores.shape[1], 1))[..., 0]
+            heats.append(F.normalize((likely - likely.mean(dim=1, keepdim=True)).clamp(min=0) + EVEN, p=1, dim=1))
         return torch.stack(heats, dim=1)
 
 

@@ -102,7 +102,7 @@ def examine(
         " ".join(words)
         for some, _ in parts
         for words in describe.describe(
-            model, lexicon, maps.of(some).to(model.bias.device), longest=row.longest, beam=row.beam
+            model, lexicon, maps.of(some).to(model.bias.device), longest=row.longest, beam=row.beam, heat="attention"
         ).words
     ]
     reference = [" ".join(spoken[product]) for product in products.tolist()]
@@ -121,6 +121,9 @@ def described(
 
     -> chunk by chunk: the pictures, what is said of each and where the captioner looked
     """
+    heat = settings.alignment.heat
+    if heat not in describe.HEATS:
+        raise config.ConfigError(f"params.yaml: alignment.heat must be one of {list(describe.HEATS)}, not {heat!r}")
     weights, card = checkpoint.load(build / "captioner")
     row, lexicon = config.build(config.Captioner, card["captioner"], "captioner"), Lexicon(card["lexicon"])
     model = Captioner(**card["sizes"], width=row.width, dropout=row.dropout)
@@ -135,9 +138,9 @@ def described(
         with accelerator.autocast():
             maps = _encode(catalogue, some, encoder, row, settings).to(accelerator.device)
             if source == "teacher":
-                found = describe.tell(model, lexicon, maps, texts, longest=row.longest)
+                found = describe.tell(model, lexicon, maps, texts, longest=row.longest, heat=heat)
             else:
-                found = describe.describe(model, lexicon, maps, longest=row.longest, beam=row.beam)
+                found = describe.describe(model, lexicon, maps, longest=row.longest, beam=row.beam, heat=heat)
         yield some, found
 
 

@@ -22,6 +22,13 @@ Chance = Callable[..., Generator]  # numbers -> a generator that depends on noth
 SPECIAL = ("[PAD]", "[START]", "[END]", "[UNKNOWN]")
 PAD, START, END, UNKNOWN = range(len(SPECIAL))
 
+# What a heat map is, (B, T, L) of a caption: where the decoder looked before each word (the paper's), or which cells
+# speak for the word.
+HEATS: dict[str, Callable[[Captioner, Tensor, Tensor], Tensor]] = {
+    "attention": lambda model, maps, words: model(maps, words, START)[1],
+    "origin": lambda model, maps, words: model.origins(maps, words, START),
+}
+
 
 @dataclass(frozen=True)
 class Lexicon:
@@ -160,29 +167,29 @@ def examine(model: Captioner, questions: Iterable[Question]) -> dict[str, float]
 
 @torch.inference_mode()
 def tell(
-    model: Captioner, lexicon: Lexicon, maps: Tensor, texts: Sequence[Sequence[str]], *, longest: int
+    model: Captioner, lexicon: Lexicon, maps: Tensor, texts: Sequence[Sequence[str]], *, longest: int, heat: str
 ) -> Described:
     """Tell the captioner what it should have said (teacher forcing): every word of every text has a map.
 
-    maps (B, L, D) float; texts, whole words of each picture, cut to `longest`
+    maps (B, L, D) float; texts, whole words of each picture, cut to `longest`; heat, one of HEATS
     """
     words = lexicon.encode(texts, longest=longest).to(maps.device)
-    heat = model.origins(maps, words[:, :-1], START).float().cpu()
-    told = [list(text[:longest]) for text in texts]
-    return Described(told, [_square(heat[row, : len(text)]) for row, text in enumerate(told)])
+    return _with_heat(model, maps, words, [list(text[:longest]) for text in texts], heat)
 
 
 @torch.inference_mode()
-def describe(model: Captioner, lexicon: Lexicon, maps: Tensor, *, longest: int, beam: int) -> Described:
+def describe(model: Captioner, lexicon: Lexicon, maps: Tensor, *, longest: int, beam: int, heat: str) -> Described:
     """Let the captioner speak: beam search, by the mean log-probability of a word; a beam of 1 is greedy.
 
-    maps (B, L, D) float
+    maps (B, L, D) float; heat, one of HEATS
     """
     words = search(model, maps, longest=longest, beam=beam)
-    _, heat = model(maps, words, START)
-    said = [lexicon.decode(row) for row in words.cpu()]
-    heat = heat.float().cpu()
-    return Described(said, [_square(heat[row, : len(text)]) for row, text in enumerate(said)])
+    return _with_heat(model, maps, words, [lexicon.decode(row) for row in words.cpu()], heat)
+
+
+def _with_heat(model: Captioner, maps: Tensor, words: Tensor, said: list[list[str]], heat: str) -> Described:
+    looked = (HEATS[heat](model, maps, words)).float().cpu()
+    return Described(said, [_square(looked[row, : len(text)]) for row, text in enumerate(said)])
 
 
 def search(model: Captioner, maps: Tensor, *, longest: int, beam: int) -> Tensor:
