@@ -15,9 +15,9 @@ LEXICON = Lexicon.of([["with", "a", name] for name in NAMES], least=1)
 SIDE = 3
 
 
-def captioner(cells: int = SIDE * SIDE, dim: int = 16) -> Captioner:
+def captioner(side: int = SIDE, block: int = 1) -> Captioner:
     torch.manual_seed(1)
-    return Captioner(vocabulary=len(LEXICON.words), dim=dim, cells=cells, width=32, dropout=0.0).eval()
+    return Captioner(vocabulary=len(LEXICON.words), dim=16, side=side, block=block, width=32, dropout=0.0).eval()
 
 
 def hidden_things(count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -43,7 +43,7 @@ def trained() -> Captioner:
     for step in range(120):
         rows = torch.arange(64) + step % 4 * 64
         sums = describe.losses_of(model, describe.Question(maps[rows], captions(thing[rows]), {}))
-        (sums["words"] / 256 + sums["spread"] / 640).backward()
+        (sums["words"] / 256 + sums["spread"] / 640 + sums["shown"] / 64).backward()
         adam.step()
         adam.zero_grad()
     return model.eval()
@@ -62,13 +62,6 @@ def test_a_rare_word_is_never_learned():
     assert "once" not in Lexicon.of([["a", "once"], ["a", "b"], ["b"]], least=2).words
 
 
-def test_every_look_is_a_distribution_over_cells():
-    model, (maps, thing, _) = captioner(), hidden_things(5)
-    for heat in (model(maps, captions(thing), START)[1], model.origins(maps, captions(thing), START)):
-        assert heat.shape == (5, 4, 9)
-        torch.testing.assert_close(heat.sum(dim=2), torch.ones(5, 4))
-
-
 def test_a_word_does_not_know_what_comes_after_it():
     model, (maps, thing, _) = captioner(), hidden_things(3)
     words = captions(thing)
@@ -82,6 +75,18 @@ def test_where_all_cells_are_alike_a_word_tells_nothing_about_where():
     model, thing = captioner(), torch.tensor([0, 2])
     maps = torch.randn(2, 1, 16).expand(-1, 9, -1)
     torch.testing.assert_close(model.origins(maps, captions(thing), START), torch.full((2, 4, 9), 1 / 9))
+
+
+def test_the_decoder_sees_the_means_of_blocks_and_the_detector_every_cell():
+    model, maps = captioner(side=4, block=2), torch.randn(2, 16, 16)
+    scene, _ = model.look(maps)
+    upper_left = maps[:, [0, 1, 4, 5]].mean(dim=1)
+    torch.testing.assert_close(scene.cells[:, 0], model.norm(upper_left))
+    assert scene.cells.shape[1] == 4
+    assert model.shows(maps).shape[1] == 16
+    thing = torch.tensor([0, 2])
+    for name, cells in (("attention", 4), ("origin", 4), ("detector", 16)):
+        assert describe.HEATS[name](model, maps, captions(thing)).shape == (2, 4, cells)
 
 
 def test_the_penalty_is_zero_where_every_cell_gets_its_share():
@@ -112,12 +117,26 @@ def test_it_says_what_is_there(trained):
         assert all(heat.shape == (len(words), 3, 3) for words, heat in zip(said.words, said.heat, strict=True))
 
 
-def test_told_a_word_it_points_where_the_thing_is(trained):
+@pytest.mark.parametrize("heat", ["origin", "detector"])
+def test_told_a_word_it_points_where_the_thing_is(trained, heat):
     maps, thing, cell = hidden_things(64)
     texts = [["with", "a", NAMES[number]] for number in thing.tolist()]
-    told = describe.tell(trained, LEXICON, maps, texts, longest=5, heat="origin")
-    pointed = torch.stack([heat[2].flatten().argmax() for heat in told.heat])
+    told = describe.tell(trained, LEXICON, maps, texts, longest=5, heat=heat)
+    pointed = torch.stack([found[2].flatten().argmax() for found in told.heat])
     assert (pointed == cell).float().mean() > 0.9
+
+
+def test_a_word_it_never_learned_has_no_name_to_be_matched_by():
+    told = describe.tell(captioner(), LEXICON, hidden_things(1)[0], [["a", "ruff"]], longest=5, heat="detector")
+    assert told.words == [["a", ""]]
+
+
+def test_every_heat_is_a_distribution_over_cells():
+    model, (maps, thing, _) = captioner(), hidden_things(5)
+    for look in describe.HEATS.values():
+        heat = look(model, maps, captions(thing))
+        assert heat.shape == (5, 4, 9)
+        torch.testing.assert_close(heat.sum(dim=2), torch.ones(5, 4))
 
 
 def test_a_beam_of_one_takes_the_likeliest_word_at_every_step():

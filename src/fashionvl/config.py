@@ -153,12 +153,14 @@ class Captioner:
 
     encoder: str  # scratch, or a ResNet folder or hub name
     pixels: int  # side of the square that the locked picture is brought to; the map is as many times smaller as it is
+    block: int  # side of the square of cells that the decoder sees as one
     width: int
     dropout: float
     least: int  # training texts that a word must stand in to be said
     longest: int  # words of a caption
     beam: int  # 1 is greedy
     spread: float  # weight of the doubly stochastic penalty
+    shown: float  # weight of the word detector's loss
     lock: Lock
     training: Training
 
@@ -167,7 +169,7 @@ class Captioner:
 class Alignment:
     """How words are aligned with patches (AAG)."""
 
-    heat: str  # attention | origin (tasks/describe.py)
+    heat: str  # detector | origin | attention (tasks/describe.py)
     tau: float  # a place belongs to a word's region where the heat is this share of its maximum, or more
     least_side: int  # of the grids whose patches are aligned
     pictures: int  # of the validation split, drawn for the report

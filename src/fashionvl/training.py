@@ -23,6 +23,7 @@ from fashionvl.catalogue.problems import Problem
 from fashionvl.checkpoint import read_tensors, write_tensors
 from fashionvl.config import Training
 
+CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 30.0
 REPORT_SECONDS = 5.0
 
@@ -182,12 +183,17 @@ def _save(model: nn.Module, adam: Any, work: Path, step: int, seconds: float) ->
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, state in adam.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
-    write_tensors(work / "checkpoint.safetensors", tensors, {"step": str(step), "seconds": str(seconds)})
+    write_tensors(work / CHECKPOINT, tensors, {"step": str(step), "seconds": str(seconds)})
+
+
+def goes_on(work: Path) -> bool:
+    """True where an earlier run left a checkpoint: `train` will load it, however the model was begun."""
+    return (work / CHECKPOINT).exists()
 
 
 def _resume(model: nn.Module, adam: Any, work: Path, accelerator: Accelerator) -> tuple[int, float]:
     """Load the checkpoint, if there is one, and cut the history back to it -> steps and seconds done."""
-    path = work / "checkpoint.safetensors"
+    path = work / CHECKPOINT
     step, seconds = _load(model, adam, path) if path.exists() else (0, 0.0)
     history = work / "history.jsonl"
     if accelerator.is_main_process:

@@ -1,7 +1,9 @@
 """Show, Attend and Tell (Xu et al., ICML 2015): a captioner that looks somewhere in the picture for every word.
 
 Kaleido-BERT takes its alignments from where it looks (AAG, section 3.3). Soft attention (section 4.2 of that paper)
-feeds the decoder. A heat map is that attention, or, for a word that is known, which cells speak for it.
+feeds the decoder. Beside it stands a word detector (Fang et al., CVPR 2015, section 3): which words each cell shows,
+learned from whole texts by multiple instances. A heat map is the attention, which cells speak for a word in the
+decoder, or which cells show it to the detector.
 """
 
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+RARE = -3.0  # log-odds that a text holds some word, at the start
 WORD_SPREAD = 0.1  # standard deviation of the word vectors at the start
 EVEN = 1e-5  # of log probability, so that a word no cell speaks for has an even map
 
@@ -62,11 +65,14 @@ class Captioner(nn.Module):
 
     vocabulary  whole words, the special ones counted
     dim         length of a vector of the feature map
-    cells       how many vectors a map has
+    side        cells of a map along a side
+    block       side of the square of cells that the decoder sees as one, the detector one by one; divides `side`
     """
 
-    def __init__(self, *, vocabulary: int, dim: int, cells: int, width: int, dropout: float):
+    def __init__(self, *, vocabulary: int, dim: int, side: int, block: int, width: int, dropout: float):
         super().__init__()
+        self.side, self.block = side, block
+        cells = (side // block) ** 2
         self.word = nn.Embedding(vocabulary, width)
         self.norm = nn.LayerNorm(dim)
         self.key = nn.Linear(dim, width)
@@ -81,15 +87,25 @@ class Captioner(nn.Module):
         self.from_seen = nn.Linear(dim, width)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
         self.dropout = nn.Dropout(dropout)
+        self.detector = nn.Sequential(
+            nn.LayerNorm(dim), nn.Linear(dim, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
+        )
+        self.shown = nn.Linear(width, vocabulary)
         nn.init.normal_(self.word.weight, std=WORD_SPREAD)
         nn.init.normal_(self.place, std=WORD_SPREAD)
+        nn.init.constant_(self.shown.bias, RARE)
 
     def look(self, maps: Tensor) -> tuple[Scene, Memory]:
         """maps (B, L, D) float -> what stays the same, and the memory before the first word."""
-        cells = self.norm(maps)
+        cells = self.norm(self._coarse(maps))
         mean = cells.mean(dim=1)
         first = Memory(torch.tanh(self.first_state(mean)), torch.tanh(self.first_cell(mean)))
         return Scene(cells, self.key(cells) + self.place), first
+
+    def _coarse(self, maps: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L / block^2, D)   the means of blocks of cells"""
+        few = self.side // self.block
+        return maps.view(len(maps), few, self.block, few, self.block, -1).mean(dim=(2, 4)).flatten(1, 2)
 
     def step(self, scene: Scene, memory: Memory, before: Tensor) -> tuple[Glance, Memory]:
         """Look, and get ready to say the next word.
@@ -118,7 +134,7 @@ class Captioner(nn.Module):
         maps  (B, L, D) float
         words (B, T) int64   the caption
         start                the word that stands before the first
-        -> scores (B, T, V), heat (B, T, L) float
+        -> scores (B, T, V), heat (B, T, L) float, L blocks
         """
         scene, memory = self.look(maps)
         glances, states = [], []
@@ -131,12 +147,17 @@ class Captioner(nn.Module):
         )
         return self.scores(said, torch.stack(states, dim=1), seen), heat
 
+    def shows(self, maps: Tensor) -> Tensor:
+        """maps (B, L, D) float -> (B, L, V) float   the log-odds, by each cell alone, that the text holds each word"""
+        return self.shown(self.detector(maps))
+
     def origins(self, maps: Tensor, words: Tensor, start: int) -> Tensor:
         """Which cells speak for each word of a caption: where seeing it alone makes the word likelier than seeing
         the average cell alone does, in proportion to by how much (log ratio); what comes before the word is known.
 
         Soft attention answers another question, where the decoder looked before it knew the word, and may answer it
-        with "everywhere". Arguments as in `forward` -> (B, T, L) float, sum 1 over L; even where no cell stands out
+        with "everywhere". Arguments as in `forward` -> (B, T, L) float, sum 1 over the L blocks; even
+        where none stands out
         """
         scene, memory = self.look(maps)
         heats = []

@@ -85,10 +85,8 @@ def parts_of(item: str) -> tuple[str, int]:
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
+    parser = options(__doc__, trains=True)
     parser.add_argument(
         "item", metavar="column-seed", help="a column under `ablation.table` in params.yaml, and a seed"
     )
-    parser.add_argument("--work", type=Path, default=Path(".work"), help="the folder of unfinished trainings")
-    parser.add_argument("--stop-after", type=int, default=None, help="leave after this many steps, to go on later")
     run(lambda: main(**vars(parser.parse_args())))

@@ -4,6 +4,7 @@ The patch encoder's feature map is frozen and made once; what is learned is wher
 of the validation split and their scores lie beside the weights.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -55,14 +56,19 @@ def main(
     captions = lexicon.encode(spoken, longest=row.longest)
     maps = maps_of(catalogue, catalogue.pictures_in("train"), settings, build, folder / "train.npy")
     torch.manual_seed(training.seed_of(settings.seed, 0))
-    sizes = {"vocabulary": len(lexicon.words), "dim": maps.cells.shape[2], "cells": maps.cells.shape[1]}
+    side = math.isqrt(maps.cells.shape[1])
+    if row.block < 1 or side % row.block:
+        raise config.ConfigError(
+            f"params.yaml: captioner.block is {row.block}, and must divide the {side} cells along a side of the map"
+        )
+    sizes = {"vocabulary": len(lexicon.words), "dim": maps.cells.shape[2], "side": side, "block": row.block}
     model = Captioner(**sizes, width=row.width, dropout=row.dropout)
     accelerator = machine.accelerator()
     training.train(
         model,
         draw=describe.drawing(maps, captions, shop, batch=row.training.batch, chance=training.chance_of(settings.seed)),
         losses=describe.losses_of,
-        weights={"words": 1.0, "spread": row.spread},
+        weights={"words": 1.0, "spread": row.spread, "shown": row.shown},
         steps=row.training.steps(len(shop.products)),
         recipe=row.training,
         seed=settings.seed,
@@ -199,7 +205,5 @@ def _mark(settings: config.Params, build: Path) -> str:
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
-    parser.add_argument("--work", type=Path, default=Path(".work"), help="the folder of unfinished trainings")
-    parser.add_argument("--stop-after", type=int, default=None, help="leave after this many steps, to go on later")
+    parser = options(__doc__, trains=True)
     run(lambda: main(**vars(parser.parse_args())))

@@ -132,8 +132,6 @@ def _mark(settings: config.Params, row: config.Contrast, build: Path) -> str:
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
+    parser = options(__doc__, trains=True)
     parser.add_argument("system", help="a row under `contrast` in params.yaml")
-    parser.add_argument("--work", type=Path, default=Path(".work"), help="the folder of unfinished trainings")
-    parser.add_argument("--stop-after", type=int, default=None, help="leave after this many steps, to go on later")
     run(lambda: main(**vars(parser.parse_args())))

@@ -135,7 +135,5 @@ def _mark(settings: config.Params, build: Path) -> str:
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
-    parser.add_argument("--work", type=Path, default=Path(".work"), help="the folder of unfinished trainings")
-    parser.add_argument("--stop-after", type=int, default=None, help="leave after this many steps, to go on later")
+    parser = options(__doc__, trains=True)
     run(lambda: main(**vars(parser.parse_args())))

@@ -87,11 +87,8 @@ def train_system(
     texts, aligned = words.encode(catalogue.texts(settings.text.fields)), aligned_of(row, build, len(store))
     desk = pretrain.Desk(words, texts, store, list(weights), row.matched_only, aligned)
     shop = Shop.of(catalogue, "train")
-    if row.model.start == "contrast":
-        found = acquaint(model, desk, shop, chance=training.chance_of(settings.seed))
-        print(f"{name}  words and patches are acquainted: InfoNCE {found[0]:.2f} -> {found[-1]:.2f}", flush=True)
-    elif row.model.start:
-        start_from(model, row.model.start)
+    if not training.goes_on(folder):
+        _begin(model, row, desk, shop, chance=training.chance_of(settings.seed), name=name)
     training.train(
         model,
         draw=pretrain.drawing(
@@ -112,6 +109,17 @@ def train_system(
         stop_after=stop_after,
     )
     return model, sizes
+
+
+def _begin(
+    model: SingleStream, row: config.System, desk: pretrain.Desk, shop: Shop, *, chance: pretrain.Chance, name: str
+) -> None:
+    """Give a new model the weights that its row starts from."""
+    if row.model.start == "contrast":
+        found = acquaint(model, desk, shop, chance=chance)
+        print(f"{name}  words and patches are acquainted: InfoNCE {found[0]:.2f} -> {found[-1]:.2f}", flush=True)
+    elif row.model.start:
+        start_from(model, row.model.start)
 
 
 def aligned_of(row: config.System, build: Path, pictures: int) -> Aligned:
@@ -182,8 +190,6 @@ def work_folder(stage: str, item: str, row: config.System, settings: config.Para
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
+    parser = options(__doc__, trains=True)
     parser.add_argument("system", help="a row under `systems` in params.yaml")
-    parser.add_argument("--work", type=Path, default=Path(".work"), help="the folder of unfinished trainings")
-    parser.add_argument("--stop-after", type=int, default=None, help="leave after this many steps, to go on later")
     run(lambda: main(**vars(parser.parse_args())))

@@ -3,12 +3,14 @@
 The first half of AAG (Kaleido-BERT section 3.3); the other half, from heat maps to patches, is `alignment`.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from fashionvl import losses
@@ -22,11 +24,12 @@ Chance = Callable[..., Generator]  # numbers -> a generator that depends on noth
 SPECIAL = ("[PAD]", "[START]", "[END]", "[UNKNOWN]")
 PAD, START, END, UNKNOWN = range(len(SPECIAL))
 
-# What a heat map is, (B, T, L) of a caption: where the decoder looked before each word (the paper's), or which cells
-# speak for the word.
+# What a heat map is, (B, T, L) of a caption: where the decoder looked before each word (the paper's), which cells speak
+# for the word in the decoder, or which cells show it to the detector.
 HEATS: dict[str, Callable[[Captioner, Tensor, Tensor], Tensor]] = {
     "attention": lambda model, maps, words: model(maps, words, START)[1],
     "origin": lambda model, maps, words: model.origins(maps, words, START),
+    "detector": lambda model, maps, words: _shown(model.shows(maps).float(), words),
 }
 
 
@@ -45,6 +48,9 @@ class Lexicon:
     @cached_property
     def _numbers(self) -> dict[str, int]:
         return {word: number for number, word in enumerate(self.words)}
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._numbers
 
     def encode(self, texts: Sequence[Sequence[str]], *, longest: int) -> Tensor:
         """texts   of whole words -> (n, longest + 1) int64   each cut to `longest` words, END behind it, then PAD"""
@@ -138,17 +144,24 @@ def ask(maps: Maps, captions: Tensor, pictures: Tensor, products: Tensor) -> Que
     """pictures (B,), products (B,) int64 -> what these pictures are to be called"""
     words = captions[products]
     words = words[:, : max(1, int((words != PAD).sum(dim=1).max()))]
-    return Question(maps.of(pictures), words, {"words": float((words != PAD).sum()), "spread": float(len(words))})
+    rows = float(len(words))
+    return Question(maps.of(pictures), words, {"words": float((words != PAD).sum()), "spread": rows, "shown": rows})
 
 
 def losses_of(model: Captioner, question: Question) -> dict[str, Tensor]:
-    """Cross-entropy of the words, and how unevenly the cells were looked at (doubly stochastic attention, Eq. 14)."""
+    """Cross-entropy of the words, how unevenly the cells were looked at (doubly stochastic attention, Eq. 14), and
+    cross-entropy of the words that the text holds, by the cells that show them most."""
     scores, heat = model(question.maps, question.words, START)
     real = question.words != PAD
     looked = (heat * real[:, :, None]).sum(dim=1)  # (B, L)
+    odds = model.shows(question.maps).float()
+    pooled = odds.logsumexp(dim=1) - math.log(odds.shape[1])  # (B, V)
+    holds = torch.zeros_like(pooled).scatter_(1, question.words, 1.0)
+    some = slice(len(SPECIAL), None)
     return {
         "words": losses.named(scores, question.words.masked_fill(~real, IGNORE)),
         "spread": (1 - looked).square().mean(dim=1).sum(),
+        "shown": F.binary_cross_entropy_with_logits(pooled[:, some], holds[:, some], reduction="sum"),
     }
 
 
@@ -171,10 +184,12 @@ def tell(
 ) -> Described:
     """Tell the captioner what it should have said (teacher forcing): every word of every text has a map.
 
-    maps (B, L, D) float; texts, whole words of each picture, cut to `longest`; heat, one of HEATS
+    maps (B, L, D) float; texts, whole words of each picture, cut to `longest`; heat, one of HEATS.
+    A word that the lexicon lacks comes back as "".
     """
     words = lexicon.encode(texts, longest=longest).to(maps.device)
-    return _with_heat(model, maps, words, [list(text[:longest]) for text in texts], heat)
+    told = [[word if word in lexicon else "" for word in text[:longest]] for text in texts]
+    return _with_heat(model, maps, words, told, heat)
 
 
 @torch.inference_mode()
@@ -185,6 +200,11 @@ def describe(model: Captioner, lexicon: Lexicon, maps: Tensor, *, longest: int, 
     """
     words = search(model, maps, longest=longest, beam=beam)
     return _with_heat(model, maps, words, [lexicon.decode(row) for row in words.cpu()], heat)
+
+
+def _shown(odds: Tensor, words: Tensor) -> Tensor:
+    """odds (B, L, V), words (B, T) -> (B, T, L)   the cells by how much they show each word, sum 1"""
+    return odds.transpose(1, 2).gather(1, words[:, :, None].expand(-1, -1, odds.shape[1])).softmax(dim=2)
 
 
 def _with_heat(model: Captioner, maps: Tensor, words: Tensor, said: list[list[str]], heat: str) -> Described:

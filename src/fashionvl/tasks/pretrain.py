@@ -165,7 +165,7 @@ def _play(
     pyramid = desk.store.pyramid
     vectors = desk.store.vectors(mine.picture)
     patches = puzzles.clean(pyramid, vectors)
-    answers: dict[str, Tensor | None] = dict.fromkeys(OBJECTIVES)
+    answers: dict[str, Tensor | None] = {name: None for name in OBJECTIVES if name != "itm"}
     asked = []
     for name in desk.objectives:
         if name == "rotation":
@@ -205,11 +205,7 @@ def _counted(desk: Desk, matched: Tensor, batch: Batch, wanted: Tensor, answers:
             answer = torch.where(counts_here if answer.ndim == 1 else counts_here[:, None], answer, masking.IGNORE)
             answers[name] = answer
             counts[name] = float((answer != masking.IGNORE).sum())
-    return Question(batch=batch, wanted=wanted, itm=matched.long(), drawn=drawn, counts=counts, **_but(answers, "itm"))
-
-
-def _but(table: dict, name: str) -> dict:
-    return {key: value for key, value in table.items() if key != name}
+    return Question(batch=batch, wanted=wanted, itm=matched.long(), drawn=drawn, counts=counts, **answers)
 
 
 def answers_of(model: SingleStream, question: Question) -> dict[str, Tensor]:
