@@ -37,6 +37,9 @@ def small(here: Path, **training: float) -> None:
     raw = yaml.safe_load((ROOT / "params.yaml").read_text())
     raw["encoder"].update(channels=[8, 16, 32], pixels=32)
     raw["encoder"]["training"].update(epochs=2, least_steps=1, batch=16)
+    raw["captioner"].update(pixels=32, width=32, longest=12, beam=1)
+    raw["captioner"]["training"].update(epochs=2, least_steps=1, batch=16)
+    raw["alignment"]["pictures"] = 1
     raw["patches"]["kaleido"].update(pixels=32, shard=16)
     raw["contrast"]["baseline"].update(channels=[8, 16, 32], pixels=[32, 32])
     raw["contrast"]["baseline"]["training"].update(epochs=2, least_steps=1, batch=16)
@@ -51,8 +54,8 @@ def here(tmp_path_factory):
     folder = tmp_path_factory.mktemp("survival")
     small(folder)
     finish(folder, "sample", "data", "--products", "48")
-    for name, *item in (["catalogue"], ["words"], ["encoder"], ["patches", "kaleido"]):
-        finish(folder, name, *item)
+    for command in ("catalogue", "words", "encoder", "captioner", "patches kaleido", "align kaleido"):
+        finish(folder, *command.split())
     return folder
 
 

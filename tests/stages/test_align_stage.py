@@ -60,21 +60,23 @@ def bought(tmp_path_factory) -> Path:
     return folder
 
 
-def oracle(catalogue, pictures, settings, build, source):
+def oracle(catalogue, pictures, settings, build):
     """Says every other word of the text, or is told all; looks at the middle of the word's part, else at the left."""
     parts = pd.read_csv((build / "words").resolve().parents[1] / "data" / "parts.csv", dtype={"product_id": "str"})
     boxes = dict(iter(parts.groupby(["product_id", "view", "word"])))
     spoken = Words.load(build / "words").whole_words(catalogue.texts(FIELDS))
     seen = align_desk.locked(catalogue, settings.captioner.lock, 50)
     for at in range(0, len(pictures), 4):
-        said, heat = [], []
+        found = {"caption": Described([], []), "teacher": Described([], [])}
         for picture in pictures[at : at + 4]:
             row = catalogue.pictures.loc[picture]
             told = spoken[row["product"]]
-            said.append([word.upper() for word in told[::2]] + ["nonsense"] if source == "caption" else told)
             name = catalogue.products["product_id"][row["product"]], row["view"]
-            heat.append(torch.stack([look(boxes.get((*name, word.lower())), seen[picture]) for word in said[-1]]))
-        yield pictures[at : at + 4], Described(said, heat)
+            for source, names in (("caption", [*(word.upper() for word in told[::2]), "nonsense"]), ("teacher", told)):
+                maps = [look(boxes.get((*name, word.lower())), seen[picture]) for word in names]
+                found[source].words.append(names)
+                found[source].heat.append(torch.stack(maps))
+        yield pictures[at : at + 4], found
 
 
 def look(boxes: pd.DataFrame | None, seen: np.ndarray) -> torch.Tensor:
@@ -88,10 +90,14 @@ def look(boxes: pd.DataFrame | None, seen: np.ndarray) -> torch.Tensor:
     return heat
 
 
-def blind(catalogue, pictures, settings, build, source):
+def blind(catalogue, pictures, settings, build):
     """Looks everywhere alike."""
-    for some, described in oracle(catalogue, pictures, settings, build, source):
-        yield some, Described(described.words, [torch.full_like(maps, CELLS**-2) for maps in described.heat])
+    for some, found in oracle(catalogue, pictures, settings, build):
+        even = {
+            source: Described(each.words, [torch.full_like(maps, CELLS**-2) for maps in each.heat])
+            for source, each in found.items()
+        }
+        yield some, even
 
 
 def run(bought: Path, monkeypatch, describe=oracle, kind="kaleido", data: Path | None = None) -> tuple[Path, dict]:

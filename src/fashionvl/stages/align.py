@@ -49,9 +49,8 @@ def main(
     truth = truth_of(catalogue, data / TRUTH)
     metrics: dict[str, float] = {}
     judged = []
-    tables = {}
+    tables = aligned(desk, settings, build)
     for source in SOURCES:
-        tables[source] = aligned(desk, settings, build, source)
         tables[source].to_parquet(folder / f"{source}.parquet", index=False)
         metrics |= {f"{source}.{name}": value for name, value in counts(tables[source], catalogue).items()}
         if truth is not None:
@@ -72,18 +71,23 @@ def main(
     print(f"align {kind}  {seconds:.0f} s, {folder / 'report.html'} shows some", flush=True)
 
 
-def aligned(desk: Desk, settings: config.Params, build: Path, source: str) -> pd.DataFrame:
-    """The pairs of every picture of the catalogue, in the order of pictures and words."""
+def aligned(desk: Desk, settings: config.Params, build: Path) -> dict[str, pd.DataFrame]:
+    """The pairs of every picture of the catalogue by source, in the order of pictures and words."""
     everything = np.arange(len(desk.catalogue.pictures))
-    tables, done, said = [], 0, time.monotonic()
-    for pictures, described in captioner.described(desk.catalogue, everything, settings, build, source):
-        tables.append(rows_of(desk, pictures, desk.found(pictures, described, source)))
+    tables: dict[str, list[pd.DataFrame]] = {source: [] for source in SOURCES}
+    done, said = 0, time.monotonic()
+    for pictures, described in captioner.described(desk.catalogue, everything, settings, build):
+        for source, table in tables.items():
+            table.append(rows_of(desk, pictures, desk.found(pictures, described[source], source)))
         done += len(pictures)
         if time.monotonic() - said > REPORT_SECONDS:
             said = time.monotonic()
-            print(f"align  {source}  picture {done}/{len(everything)}", flush=True)
-    table = pd.concat(tables, ignore_index=True)
-    return table.sort_values(["picture", "word", "level"], kind="stable", ignore_index=True)
+            print(f"align  picture {done}/{len(everything)}", flush=True)
+    order = ["picture", "word", "level"]
+    return {
+        source: pd.concat(table, ignore_index=True).sort_values(order, kind="stable", ignore_index=True)
+        for source, table in tables.items()
+    }
 
 
 def rows_of(desk: Desk, pictures: NDArray[np.int64], found: alignment.Found) -> pd.DataFrame:

@@ -121,11 +121,11 @@ def examine(
 
 
 def described(
-    catalogue: Catalogue, pictures: NDArray[np.int64], settings: config.Params, build: Path, source: str
-) -> Iterator[tuple[NDArray[np.int64], Described]]:
-    """What the trained captioner says of pictures (source `caption`), or is told of them (source `teacher`).
+    catalogue: Catalogue, pictures: NDArray[np.int64], settings: config.Params, build: Path
+) -> Iterator[tuple[NDArray[np.int64], dict[str, Described]]]:
+    """What the trained captioner says of pictures (the source `caption`), and is told of them (the source `teacher`).
 
-    -> chunk by chunk: the pictures, what is said of each and where the captioner looked
+    -> chunk by chunk: the pictures; by source, the words of each and where the captioner looked
     """
     heat = settings.alignment.heat
     if heat not in describe.HEATS:
@@ -143,10 +143,10 @@ def described(
         texts = [spoken[product] for product in products[some]]
         with accelerator.autocast():
             maps = _encode(catalogue, some, encoder, row, settings).to(accelerator.device)
-            if source == "teacher":
-                found = describe.tell(model, lexicon, maps, texts, longest=row.longest, heat=heat)
-            else:
-                found = describe.describe(model, lexicon, maps, longest=row.longest, beam=row.beam, heat=heat)
+            found = {
+                "caption": describe.describe(model, lexicon, maps, longest=row.longest, beam=row.beam, heat=heat),
+                "teacher": describe.tell(model, lexicon, maps, texts, longest=row.longest, heat=heat),
+            }
         yield some, found
 
 

@@ -29,13 +29,13 @@ def show(
     """
     chosen = choose(desk.catalogue, table, settings.alignment.pictures, chance_of(settings.seed)(9))
     rows: dict[int, list[Row]] = {picture: [] for picture in chosen.tolist()}
-    for source in SOURCES if len(chosen) else ():
-        for pictures, described in captioner.described(desk.catalogue, chosen, settings, build, source):
-            found = desk.found(pictures, described, source)
+    for pictures, described in captioner.described(desk.catalogue, chosen, settings, build) if len(chosen) else ():
+        for source in SOURCES:
+            found = desk.found(pictures, described[source], source)
             for at, picture in enumerate(pictures.tolist()):
                 mine = torch.nonzero(found.row == at).ravel().tolist()[:MOST_WORDS]
                 pointed = tuple(_pointed(desk, picture, found, word, truth) for word in mine)
-                rows[picture].append(Row(source, tuple(described.words[at]), pointed))
+                rows[picture].append(Row(source, tuple(described[source].words[at]), pointed))
     return [_shown(desk, picture, tuple(of), settings.catalogue.max_megapixels) for picture, of in rows.items()]
 
 
