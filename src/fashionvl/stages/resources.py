@@ -20,6 +20,8 @@ DECODE_PICTURE, DECODE_MEGAPIXEL = 0.0005, 0.012  # open, repair and hash
 ENCODE_PATCH = 0.0003  # the scratch encoder, 64 pixels, per million weights
 ENCODER_PRODUCT_EPOCH = 0.005
 CONTRAST_PRODUCT_EPOCH = 0.004
+CAPTIONER_PRODUCT_EPOCH = 0.012
+ALIGN_PICTURE = 0.07
 TRAINING_FLOPS = 300e9  # a core, sustained
 RESNET50 = 25.6e6  # weights
 WORDS = 40  # slots of a text that are filled, on average
@@ -67,6 +69,7 @@ def estimate(texts: Texts, root: Path, settings: Params) -> Estimate:
     core_seconds = {
         "catalogue": texts.count * READ_ROW * cores() + pictures * (DECODE_PICTURE + DECODE_MEGAPIXEL * megapixels),
         "encoder": _shown(settings.encoder.training, training) * ENCODER_PRODUCT_EPOCH,
+        "captioner": _shown(settings.captioner.training, training) * CAPTIONER_PRODUCT_EPOCH,
     }
     core_seconds |= dict(_patch_seconds(settings, pictures, megapixels))
     core_seconds |= dict(_model_seconds(settings, products, pictures, training))
@@ -88,6 +91,7 @@ def _patch_seconds(settings: Params, pictures: int, megapixels: float) -> Iterat
         vectors = _pyramid(settings, name).vectors
         encode = vectors * ENCODE_PATCH * weights / 1e6 * (settings.patches[name].pixels / 64) ** 2
         yield f"patches {name}", pictures * (DECODE_PICTURE + DECODE_MEGAPIXEL * megapixels + encode)
+        yield f"align {name}", pictures * ALIGN_PICTURE
 
 
 def _model_seconds(settings: Params, products: int, pictures: int, training: float) -> Iterator[tuple[str, float]]:
@@ -100,8 +104,8 @@ def _model_seconds(settings: Params, products: int, pictures: int, training: flo
         yield f"pretrain {name}", 3 * forward * _shown(system.training, training) / TRAINING_FLOPS
         ranked = 2 * min(asked.queries, test * pictures) * min(asked.candidates + 1, test * products) * asked.draws
         gallery = test * products * test * pictures
-        full = gallery if gallery <= asked.full_gallery_pairs else 0
-        yield f"evaluate {name}", forward * (ranked + full) / TRAINING_FLOPS
+        scored = gallery if gallery <= asked.full_gallery_pairs else ranked  # lists are looked up in a scored gallery
+        yield f"evaluate {name}", forward * scored / TRAINING_FLOPS
     for name in settings.run_contrast:
         yield f"contrast {name}", _shown(settings.contrast[name].training, training) * CONTRAST_PRODUCT_EPOCH
 
