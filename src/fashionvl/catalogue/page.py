@@ -1,7 +1,5 @@
 """The data report as one page that needs nothing else: numbers, bars, tables and a few small pictures."""
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -12,7 +10,7 @@ from PIL import Image
 from fashionvl.catalogue.pictures import open_rgb
 from fashionvl.catalogue.product import SPLITS, Catalogue
 from fashionvl.catalogue.rules import Rejection
-from fashionvl.catalogue.style import STYLE
+from fashionvl.catalogue.style import STYLE, address
 
 SAMPLE = 24  # pictures shown
 PAIRS = 6  # near duplicates shown
@@ -199,6 +197,4 @@ def _figure(catalogue: Catalogue, at: int, max_megapixels: float) -> str:
 def _thumb(image: Image.Image) -> str:
     """A small JPEG as a data address."""
     image.thumbnail((THUMB, THUMB))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=72)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return address(image, quality=72)

@@ -1,4 +1,9 @@
-"""How the data report looks: one column, readable on a phone, light or dark as the reader has it."""
+"""How pages look: one column, readable on a phone, light or dark as the reader has it, their pictures inside."""
+
+import base64
+import io
+
+from PIL import Image
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #22252a; --quiet: #6a7078; --line: #e3e5e8; --paper: #fff; --tile: #f5f6f7;
@@ -38,3 +43,10 @@ figure { margin: 0; font-size: .8rem; line-height: 1.35; color: var(--quiet); ov
 figure img { display: block; height: 112px; max-width: 100%; object-fit: contain; margin-bottom: .3rem }
 figure b { color: var(--ink); font-weight: 500 }
 """
+
+
+def address(image: Image.Image, *, quality: int) -> str:
+    """A picture as the data address of a JPEG, so that a page needs no other file."""
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"

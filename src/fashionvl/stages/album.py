@@ -77,10 +77,12 @@ def _write(
 
 def _one(root: Path, path: str, lock: config.Lock, size: tuple[int, int], max_megapixels: float) -> NDArray[np.uint8]:
     picture = open_rgb(root, path, max_megapixels=max_megapixels)
-    found = (
-        foreground.from_border(picture, margin=lock.margin)
-        if lock.foreground == "border"
-        else foreground.whole(picture)
-    )
     height, width = size
-    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, box=found.box))
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, box=box_of(picture, lock)))
+
+
+def box_of(picture: Image.Image, lock: config.Lock) -> tuple[int, int, int, int]:
+    """What a lock leaves of an RGB picture: left, top, right, bottom in pixels."""
+    if lock.foreground == "border":
+        return foreground.from_border(picture, margin=lock.margin).box
+    return foreground.whole(picture).box

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from fashionvl import alignment, config
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.pictures import open_rgb
-from fashionvl.patches import foreground
 from fashionvl.patches.store import Store
+from fashionvl.stages.album import box_of
 from fashionvl.tasks.describe import Described
 from fashionvl.words import Texts, Words
 
@@ -42,17 +42,16 @@ class Desk:
     def found(self, pictures: NDArray[np.int64], described: Described, source: str) -> alignment.Found:
         """Align the words of some pictures."""
         products = self.catalogue.pictures["product"].to_numpy()[pictures]
-        with torch.autocast("cpu", enabled=False):  # the captioner may have left it on
-            return alignment.align(
-                described.words,
-                described.heat,
-                [self.spoken[product] for product in products],
-                seen=torch.from_numpy(self.seen[pictures]).float(),
-                grid=torch.from_numpy(self.grids[pictures]).float(),
-                sides=[self.store.pyramid.levels[level].side for level in self.levels],
-                tau=self.tau,
-                each=SOURCES[source],
-            )
+        return alignment.align(
+            described.words,
+            described.heat,
+            [self.spoken[product] for product in products],
+            seen=torch.from_numpy(self.seen[pictures]).float(),
+            grid=torch.from_numpy(self.grids[pictures]).float(),
+            sides=[self.store.pyramid.levels[level].side for level in self.levels],
+            tau=self.tau,
+            each=SOURCES[source],
+        )
 
 
 def desk_of(kind: str, settings: config.Params, catalogue: Catalogue, words: Words, build: Path) -> Desk:
@@ -81,8 +80,7 @@ def locked(catalogue: Catalogue, lock: config.Lock, max_megapixels: float) -> ND
         return np.concatenate([np.zeros_like(sizes), sizes], axis=1)
 
     def box(path: str) -> tuple[int, int, int, int]:
-        picture = open_rgb(catalogue.root, path, max_megapixels=max_megapixels)
-        return foreground.from_border(picture, margin=lock.margin).box
+        return box_of(open_rgb(catalogue.root, path, max_megapixels=max_megapixels), lock)
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         return np.array(list(pool.map(box, catalogue.pictures["path"])), dtype=np.int64)

@@ -50,7 +50,6 @@ def relative_cost(
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
+    parser = options(__doc__, works=True)
     parser.add_argument("column", help="a row under `ablation.table` in params.yaml")
-    parser.add_argument("--work", type=Path, default=Path(".work"), help="the folder of unfinished trainings")
     run(lambda: main(**vars(parser.parse_args())))

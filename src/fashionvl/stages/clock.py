@@ -84,6 +84,5 @@ def with_steps(row: config.System, steps: int) -> config.System:
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
-    parser.add_argument("--work", type=Path, default=Path(".work"), help="the folder of unfinished trainings")
+    parser = options(__doc__, works=True)
     run(lambda: main(**vars(parser.parse_args())))

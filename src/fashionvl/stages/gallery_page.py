@@ -1,14 +1,10 @@
 """The report of an alignment as one page that needs nothing else: numbers, then the gallery, word by word."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from PIL import Image
-
-from fashionvl.catalogue.style import STYLE
+from fashionvl.catalogue.style import STYLE, address
 from fashionvl.stages.gallery import LEVELS, Pointed, Shown, tile
 
 MORE_STYLE = """
@@ -118,8 +114,9 @@ def _picture(shown: Shown, names: Mapping[str, str]) -> str:
     photo.thumbnail((300, 300))
     aligned = {word.text for row in shown.rows for word in row.pointed}
     text = " ".join(f"<mark>{escape(word)}</mark>" if word in aligned else escape(word) for word in shown.text)
+    source = address(photo, quality=80)
     intro = (
-        f'<div class="photo"><img src="{_address(photo)}" alt="Photograph of {escape(shown.title, quote=True)}">'
+        f'<div class="photo"><img src="{source}" alt="Photograph of {escape(shown.title, quote=True)}">'
         f'<div><p>{text}</p><p class="quiet">{escape(shown.name)}, {escape(shown.split)}</p></div></div>'
     )
     rows = "".join(
@@ -134,15 +131,8 @@ def _figure(shown: Shown, word: Pointed) -> str:
     chosen = ", ".join(f"{side} x {side}" for side, _ in word.patches)
     alt = f"Where the captioner looks for {word.text} on {shown.title}, and the chosen patches of {chosen}"
     hit = f"<br>{len(word.hits())} of {len(word.patches)} patches hit" if word.truth else ""
-    source = _address(tile(shown.image, word))
+    source = address(tile(shown.image, word), quality=80)
     return (
         f'<figure><img src="{source}" alt="{escape(alt, quote=True)}">'
         f"<figcaption><b>{escape(word.text)}</b>{hit}</figcaption></figure>"
     )
-
-
-def _address(image: Image.Image) -> str:
-    """A JPEG as a data address."""
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"

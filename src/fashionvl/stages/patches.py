@@ -176,7 +176,6 @@ def _move(folder: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = options(__doc__)
+    parser = options(__doc__, works=True)
     parser.add_argument("kind", metavar="KIND", help="a row of `patches` in params.yaml")
-    parser.add_argument("--work", type=Path, default=Path(".work"), help="the folder of unfinished work")
     run(lambda: main(**vars(parser.parse_args())))
