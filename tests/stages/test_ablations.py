@@ -161,7 +161,8 @@ def test_minutes_are_timed_once_and_then_stay(here):
     load(here, raw)
     clock.main()
     timed = json.loads(Path("build/clock/card.json").read_text())["metrics"]
-    assert timed["steps"] == pytest.approx(0.6 / timed["seconds_a_step"], rel=0.06)
+    fit = 0.6 / timed["seconds_a_step"]  # few, on a busy machine: what is rounded down must not fail there
+    assert 0.94 * fit - 1 <= timed["steps"] <= max(1, 1.06 * fit)
     budget.main("full")
     budget.main("fixed")
     said = facts("fixed")["metrics"]

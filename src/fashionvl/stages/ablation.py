@@ -1,7 +1,8 @@
 """Stage `ablation COLUMN-SEED`: one run of one column of the paper's Table 4 -> build/ablations/COLUMN-SEED.
 
 The base row with the values of the column, trained by this seed for the steps of build/ablations/COLUMN, then ranked.
-Only the training depends on the seed: every run is asked the very same questions. The weights are not kept.
+Only the training depends on the seed: every run is asked the very same questions. The weights are kept for the tasks
+that are learned from them.
 """
 
 import time
@@ -54,8 +55,10 @@ def main(
         began = time.monotonic()
         found = judge(model, sizes["objectives"], row, settings, catalogue, build, item)
         card = {"stage": "ablation", "item": item, "column": column, "seed": seed, "system": asdict(row)}
+        card |= {"model": sizes}
         card = machine.record(out, folder, {**card, "metrics": found})
-        checkpoint.write_card(out, {**card, "ranking_seconds": round(time.monotonic() - began, 1)})
+        card |= {"ranking_seconds": round(time.monotonic() - began, 1)}
+        checkpoint.save(out, model.state_dict(), card)
         checkpoint.clear(folder)
 
 
