@@ -1,7 +1,7 @@
 """What a single-stream model reads: words and patches side by side, with names instead of positions in a tuple."""
 
-from dataclasses import dataclass, fields
-from typing import TypeVar
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -38,12 +38,13 @@ def moved(row: T, device: torch.device) -> T:
     """A dataclass of tensors (or of such dataclasses) on another device; itself where nothing has to move."""
     if device.type == "cpu":
         return row
-    return type(row)(
-        **{
-            f.name: value.to(device, non_blocking=True) if hasattr(value := getattr(row, f.name), "to") else value
-            for f in fields(row)  # type: ignore[arg-type]
-        }
-    )
+    return type(row)(**{f.name: _moved(getattr(row, f.name), device) for f in fields(row)})  # type: ignore[arg-type]
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    return moved(value, device) if is_dataclass(value) else value
 
 
 def trimmed(ids: Tensor, *, pad: int, patches: int, multiple: int = 8) -> Tensor:

@@ -51,13 +51,13 @@ def drop(x: Tensor, share: float, training: bool) -> Tensor:
 
 
 class _Attend(torch.autograd.Function):
-    """softmax(q k' + bias), dropped, times v, for (N, S, d) tensors; q comes scaled."""
+    """softmax(q k' + bias), dropped, times v, for (N, S, d) tensors; q comes scaled, bias as (B, 1, 1 or Q, S)."""
 
     @staticmethod
     def forward(ctx, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, share: float) -> Tensor:
         scores = torch.bmm(q, k.transpose(1, 2))
         if bias is not None:
-            scores.view(len(bias), -1, *scores.shape[1:]).add_(bias[:, None, None])
+            scores.view(len(bias), -1, *scores.shape[1:]).add_(bias)
         looks = scores.softmax(dim=-1)
         kept = _kept(looks.shape, share, looks.dtype)
         dropped = looks * kept
@@ -76,17 +76,17 @@ class _Attend(torch.autograd.Function):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, shown: Tensor | None, share: float, training: bool) -> Tensor:
-    """Full bidirectional attention (section 3.5).
+    """Attention, full and bidirectional (section 3.5) unless every query has a row of keys of its own.
 
     q     (B, H, Q, d) float   queries
     k, v  (B, H, S, d) float   keys and values
-    shown (B, S) bool          True where a key may be looked at; None where all may
+    shown (B, S) or (B, Q, S) bool   True where a key may be looked at, by all queries or by each; None where all may
     share                      dropout of the attention weights
     -> (B, H, Q, d)
     """
+    mask = None if shown is None else shown[:, None, None] if shown.ndim == 2 else shown[:, None]
     if q.device.type != "cpu" or not (training and share):
-        mask = None if shown is None else shown[:, None, None, :]
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=share if training else 0.0)
-    bias = None if shown is None else torch.zeros(shown.shape, dtype=q.dtype).masked_fill_(~shown, -1e4)
+    bias = None if mask is None else torch.zeros(mask.shape, dtype=q.dtype).masked_fill_(~mask, -1e4)
     flat = [x.reshape(-1, *x.shape[2:]) for x in (q * q.shape[-1] ** -0.5, k, v)]
     return _Attend.apply(*flat, bias, share).view(q.shape)

@@ -3,7 +3,7 @@
 The model receives what is hidden, and knows no task, no loss, no file and no epoch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 from fashionvl import puzzles
 from fashionvl.batches import Batch
+from fashionvl.models import recognisers
 from fashionvl.models.attention import attend, drop, drop_add
+from fashionvl.models.likeness import Likeness, means_of
 from fashionvl.patches.pyramid import KALEIDO, Pyramid
 
 EPSILON = 1e-12  # of the layer norms, as BERT's
@@ -29,9 +31,9 @@ class WordEmbedding(nn.Module):
         self.norm = nn.LayerNorm(width, EPSILON)
         self.dropout = dropout
 
-    def forward(self, words: Tensor) -> Tensor:
-        """words (B, T) int64 -> (B, T, C)"""
-        place = self.position.weight[: words.shape[1]] + self.kind.weight[0]
+    def forward(self, words: Tensor, first: int = 0) -> Tensor:
+        """words (B, T) int64, from slot `first` on -> (B, T, C)"""
+        place = self.position.weight[first : first + words.shape[1]] + self.kind.weight[0]
         return drop(self.norm(self.word(words) + place), self.dropout, self.training)
 
 
@@ -98,28 +100,32 @@ class Layer(nn.Module):
         """Update all rows, or answer only at some of them.
 
         x      (B, S, C)
-        shown  (B, S) bool      True where a token may be looked at; None where all may
+        shown  (B, S) or (B, S, S) bool   True where a token may be looked at, by all or by each; None where all may
         wanted (B, K) int64     the positions that are asked for; None for all
         -> (B, S, C) or (B, K, C)
         """
-        q, k, v = self._split(x, wanted)
+        q, k, v = self.split(x, wanted)
         if wanted is not None:
-            x = x.gather(1, wanted[:, :, None].expand(-1, -1, x.shape[2]))
-        looked = attend(q, k, v, shown=shown, share=self.dropout, training=self.training)
+            x = _rows(x, wanted)
+            if shown is not None and shown.ndim == 3:
+                shown = _rows(shown, wanted)
+        return self.update(x, attend(q, k, v, shown=shown, share=self.dropout, training=self.training))
+
+    def update(self, x: Tensor, looked: Tensor) -> Tensor:
+        """x (B, Q, C), looked (B, H, Q, d), what attention gave -> (B, Q, C)"""
         looked = self.out(looked.transpose(1, 2).flatten(2))
         x = self.norm_attention(drop_add(x, looked, self.dropout, self.training))
         thought = self.down(F.gelu(self.up(x)))
         return self.norm(drop_add(x, thought, self.dropout, self.training))
 
-    def _split(self, x: Tensor, wanted: Tensor | None) -> list[Tensor]:
-        """-> q (B, H, K or S, d), k and v (B, H, S, d)"""
+    def split(self, x: Tensor, wanted: Tensor | None = None) -> list[Tensor]:
+        """x (B, S, C), wanted (B, K) int64 -> q (B, H, K or S, d), k and v (B, H, S, d)"""
         width = x.shape[2]
         if wanted is None:
             parts = self.qkv(x).chunk(3, dim=2)
         else:
-            asked = x.gather(1, wanted[:, :, None].expand(-1, -1, width))
             weight, bias = self.qkv.weight, self.qkv.bias
-            q = F.linear(asked, weight[:width], bias[:width])
+            q = F.linear(_rows(x, wanted), weight[:width], bias[:width])
             parts = (q, *F.linear(x, weight[width:], bias[width:]).chunk(2, dim=2))
         return [part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts]
 
@@ -131,6 +137,9 @@ class SingleStream(nn.Module):
     objectives  names of the heads: mlm, itm, rotation, jigsaw, camouflage, grey, blank; a ValueError for one that the
                 grids do not play
     grids       the sides of the pyramid of patches that it reads
+    classes_of  a recognition task -> how many classes it has; a head each
+    readout     what these heads see (recognisers.py)
+    likeness    True where words and patches have a say of their own when pairs are ranked (likeness.py)
     """
 
     def __init__(
@@ -148,6 +157,9 @@ class SingleStream(nn.Module):
         positions: int = 512,
         checkpointing: bool = False,
         meeting: bool = False,
+        classes_of: Mapping[str, int] | None = None,
+        readout: str = "cls",
+        likeness: bool = False,
     ):
         super().__init__()
         self.pyramid = Pyramid(tuple(grids))
@@ -162,6 +174,10 @@ class SingleStream(nn.Module):
         self.apply(_initialise)
         if self.meeting is not None:
             nn.init.eye_(self.meeting.project.weight)
+        self.readout = readout
+        self.recognisers = recognisers.heads(dict(classes_of or {}), width=width, readout=readout, dropout=dropout)
+        levels = len(self.pyramid.levels)
+        self.likeness = Likeness(torch.zeros(vocabulary), levels=levels, dim=dim, width=width) if likeness else None
 
     def forward(self, batch: Batch, wanted: Tensor | None = None) -> Tensor:
         """Read a batch.
@@ -176,11 +192,12 @@ class SingleStream(nn.Module):
     def read(self, words: Tensor, patches: Tensor, shown: Tensor, wanted: Tensor | None = None) -> Tensor:
         """The encoder alone, for who has the embeddings already.
 
-        words (B, T, C), patches (B, P, C), shown (B, T + P) bool   True where a token may be looked at
+        words (B, T, C), patches (B, P, C)
+        shown (B, T + P) or (B, T + P, T + P) bool   True where a token may be looked at, by all or by each
         -> (B, T + P, C) or (B, K, C)
         """
         if self.meeting is not None:
-            words = self.meeting(words, patches, shown)
+            words = self.meeting(words, patches, shown if shown.ndim == 2 else shown[:, 0])  # what [CLS] may look at
         x = torch.cat([words.to(stream_dtype(words)), patches.to(stream_dtype(words))], dim=1)
         for layer in self.layers[:-1]:
             x = checkpoint(layer, x, shown, use_reentrant=False) if self.checkpointing else layer(x, shown)
@@ -193,6 +210,29 @@ class SingleStream(nn.Module):
     def match(self, pooled: Tensor) -> Tensor:
         """pooled (B, C) -> (B, 2)   scores of mismatch and match (ITM)"""
         return self.heads["itm"](pooled)
+
+    def log_odds(self, states: Tensor) -> Tensor:
+        """states (B, S, C), [CLS] first -> (B,) float32   of "these belong together", by the matching head alone"""
+        with torch.autocast(states.device.type, enabled=False):  # bf16 would make ties of what differs by a hundredth
+            said = self.match(self.pooled(states.float()))
+        return said[:, 1] - said[:, 0]
+
+    def level_means(self, patches: Tensor) -> Tensor:
+        """patches (B, P, D) -> (B, L, D) float   what `likeness` looks at"""
+        return means_of(patches, self.patches.spans)
+
+    def read_out(self, batch: Batch) -> Tensor:
+        """Read a batch for its recognisers -> (B, F) float32   the pooled [CLS] and what else `readout` joins to it."""
+        first = torch.zeros(len(batch.words), 1, dtype=torch.int64, device=batch.words.device)
+        states = self(batch, first if self.readout == "cls" else None)
+        with torch.autocast(states.device.type, enabled=False):
+            states = states.float()
+            pooled = self.pooled(states)
+            return recognisers.seen_by_heads(self.readout, pooled, states, batch, self.words.word.weight)
+
+    def recognise(self, name: str, pooled: Tensor) -> Tensor:
+        """pooled (B, F), as `read_out` gives it -> (B, classes)   scores of the classes of one recognition task"""
+        return self.recognisers[name](pooled)
 
     def name_words(self, states: Tensor) -> Tensor:
         """states (..., C) -> (..., V)   scores of every word piece (MLM); the decoder is the word table"""
@@ -208,6 +248,11 @@ class SingleStream(nn.Module):
         """
         head = self.heads[puzzle]
         return head(states.flatten(1)) if puzzle in self.classes else head(states)
+
+
+def _rows(x: Tensor, wanted: Tensor) -> Tensor:
+    """x (B, S, n), wanted (B, K) int64 -> (B, K, n)   (take_along_dim cannot be exported for any size)"""
+    return x.gather(1, wanted[:, :, None].expand(-1, -1, x.shape[2]))
 
 
 def stream_dtype(x: Tensor) -> torch.dtype:
