@@ -13,9 +13,7 @@ from fashionvl.batches import moved
 from fashionvl.models.two_towers import TwoTowers
 from fashionvl.patches.glimpses import look, places_in
 from fashionvl.patches.pyramid import KALEIDO
-from fashionvl.tasks.pairs import Shop
-
-Chance = Callable[..., Generator]  # numbers -> a generator that depends on nothing else
+from fashionvl.tasks.pairs import Chance, Shop
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,13 @@ from functools import cached_property, lru_cache
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Tensor
 
 from fashionvl import losses
 from fashionvl.batches import moved
 from fashionvl.masking import IGNORE
 from fashionvl.models.captioner import Captioner, Memory, Scene
-from fashionvl.tasks.pairs import Shop
-
-Chance = Callable[..., Generator]  # numbers -> a generator that depends on nothing else
+from fashionvl.tasks.pairs import Chance, Shop
 
 SPECIAL = ("[PAD]", "[START]", "[END]", "[UNKNOWN]")
 PAD, START, END, UNKNOWN = range(len(SPECIAL))

@@ -4,6 +4,7 @@ A product is the unit: one random view of it an epoch. What counts as a hit is n
 never shares the query's group (specification D8, section 5.2).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Generator, Tensor
 
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
+
+Chance = Callable[..., Generator]  # numbers -> a generator that depends on nothing else
 
 ROUNDS = 16  # redraws of a negative that hit its own group, before any product is taken
 POOL = 16  # batches among which rows are sorted by length

@@ -13,14 +13,12 @@ from fashionvl.batches import Batch, moved, trimmed
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.pyramid import Pyramid
 from fashionvl.patches.store import Store
-from fashionvl.tasks.pairs import Pairs, Shop, by_length, draw_epoch
+from fashionvl.tasks.pairs import Chance, Pairs, Shop, by_length, draw_epoch
 from fashionvl.words import NO_WORD, Texts, Words
 
 OBJECTIVES = ("mlm", "itm", "rotation", "jigsaw", "camouflage", "grey", "blank")
 
 HIDDEN_SHARE = 0.15  # of the pieces of a text, as BERT
-
-Chance = Callable[..., Generator]  # numbers -> a generator that depends on nothing else
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,240 @@
+"""Captioning (FC, specification 8.4): a fine-tuned encoder says the text of a picture.
+
+Two modes. `mask_all`, the paper's as its author described it: every piece is masked and all are named in one parallel
+pass. `causal`: [CLS] and the patches see each other and no word, a word sees them and the words up to itself, and every
+slot names the piece of the next; it is said word by word (`saying`). The input is the picture alone, its patches clean.
+
+B rows, T slots of the longest text, S slots of every text, P patches.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from fashionvl import losses
+from fashionvl.batches import moved, trimmed
+from fashionvl.catalogue.problems import Problem
+from fashionvl.masking import IGNORE
+from fashionvl.models.single_stream import SingleStream, stream_dtype
+from fashionvl.patches.store import Store
+from fashionvl.tasks import saying
+from fashionvl.tasks.pairs import Chance, Pairs, Shop, by_length
+from fashionvl.words import NO_WORD, Texts, Words
+
+MODES = ("causal", "mask_all")
+AT_ONCE = 64  # pictures
+
+
+@dataclass(frozen=True)
+class Desk:
+    """All that questions are made from.
+
+    texts  of every product of the catalogue
+    store  vectors of every picture
+    """
+
+    words: Words
+    texts: Texts
+    store: Store
+
+
+@dataclass(frozen=True)
+class Question:
+    """Some pictures and what is to be said of them; None where a mode is off.
+
+    patches (B, P, D) float   clean
+    said    (B, T) int64      causal reads: the texts, some pieces masked
+    next    (B, T - 1) int64  the piece of the slot behind each, IGNORE where there is none
+    blank   (B, S) int64      mask_all reads: [CLS] [MASK] ... [MASK] [SEP]
+    named   (B, S - 2) int64  the pieces of the masked slots, [SEP] behind the last, IGNORE behind that
+    counts  how many items each loss is summed over
+    """
+
+    patches: Tensor
+    said: Tensor | None
+    next: Tensor | None
+    blank: Tensor | None
+    named: Tensor | None
+    counts: dict[str, float]
+
+    def to(self, device: torch.device) -> "Question":
+        return moved(self, device)
+
+
+def drawing(
+    desk: Desk, shop: Shop, *, batch: int, modes: Collection[str], word_dropout: float = 0.0, chance: Chance
+) -> Callable[[int, int, int], Question]:
+    """-> draw(step, part, parts): the question of one part of the global batch of a step; a pure function.
+
+    An epoch shows every product that has a text once, by one random view, texts of like length together.
+
+    modes         those that are trained, of MODES
+    word_dropout  share of the pieces that `causal` reads as [MASK], so that it looks at the picture
+    """
+    lengths = (desk.texts.ids != desk.words.pad).sum(dim=1)
+    products = shop.products[(desk.texts.whole[shop.products] != NO_WORD).any(dim=1)]
+    if not len(products):
+        raise Problem("no product of the split has a text: there is nothing to learn captions from")
+    batch = min(batch, len(products))
+    in_epoch = len(products) // batch
+
+    @lru_cache(maxsize=2)
+    def epoch(number: int) -> Pairs:
+        generator = chance(0, number)
+        drawn = products[torch.randperm(len(products), generator=generator)]
+        pictures = shop.view(drawn, generator=generator)
+        pairs = Pairs(drawn, pictures, torch.ones(len(drawn), dtype=torch.bool), pictures)
+        return by_length(pairs, lengths, batch=batch, generator=generator)
+
+    def draw(step: int, part: int, parts: int) -> Question:
+        pairs = epoch(step // in_epoch)[slice(at := step % in_epoch * batch, at + batch)]
+        luck = torch.rand(batch, desk.words.slots, generator=chance(1, step))
+        mine = slice(part * batch // parts, (part + 1) * batch // parts)
+        hidden = luck[mine] < word_dropout
+        return ask(desk, pairs.picture[mine], pairs.text[mine], modes=modes, hidden=hidden)
+
+    return draw
+
+
+def ask(
+    desk: Desk, pictures: Tensor, products: Tensor, *, modes: Collection[str], hidden: Tensor | None = None
+) -> Question:
+    """What these pictures are to be called.
+
+    pictures (B,) int64, products (B,) int64
+    hidden   (B, S) bool   True where `causal` reads [MASK] in place of a piece; None for nowhere
+    """
+    words, patches = desk.words, desk.store.clean(pictures)
+    ids = desk.texts.ids[products]
+    answer = ids.masked_fill(ids == words.pad, IGNORE)
+    said = follows = blank = named = None
+    counts = {}
+    if "causal" in modes:
+        seen = ids if hidden is None else ids.masked_fill(hidden & (desk.texts.whole[products] != NO_WORD), words.mask)
+        said = trimmed(seen, pad=words.pad, patches=patches.shape[1])
+        follows = answer[:, 1 : said.shape[1]]
+        counts["causal"] = float((follows != IGNORE).sum())
+    if "mask_all" in modes:
+        blank, named = _blank(words, len(ids)), answer[:, 1:-1]
+        counts["mask_all"] = float((named != IGNORE).sum())
+    return Question(patches, said, follows, blank, named, counts)
+
+
+def prefix_mask(slots: int, patches: int) -> Tensor:
+    """Who may look at whom in `causal`: [CLS] and patches at each other and no word, a word at them and the words up to
+    itself.
+
+    -> (T + P, T + P) bool   row by row a query, True where it may look at a key
+    """
+    place = torch.arange(slots + patches)
+    is_word = (place > 0) & (place < slots)
+    return ~is_word[None] | (is_word[:, None] & (place[None] <= place[:, None]))
+
+
+def losses_of(model: SingleStream, question: Question) -> dict[str, Tensor]:
+    """Cross-entropy of the pieces, summed, by mode."""
+    patches = _look(model, question.patches)
+    sums = {}
+    if question.said is not None:
+        states = _listen(model, question.said, patches)
+        sums["causal"] = _named(model, states, question.next)
+    if question.blank is not None:
+        states = _guess(model, question.blank, patches)
+        sums["mask_all"] = _named(model, states, question.named)
+    return sums
+
+
+@torch.inference_mode()
+def examine(model: SingleStream, questions: Iterable[Question]) -> dict[str, float]:
+    """The mean of each loss over some questions."""
+    device = model.pooler.weight.device
+    sums: dict[str, float] = {}
+    counts: dict[str, float] = {}
+    for question in questions:
+        for name, value in losses_of(model, question.to(device)).items():
+            sums[name] = sums.get(name, 0.0) + value.item()
+            counts[name] = counts.get(name, 0.0) + question.counts[name]
+    return {name: sums[name] / counts[name] for name in sums}
+
+
+@torch.inference_mode()
+def caption(
+    model: SingleStream, words: Words, patches: Tensor, *, mode: str, beam: int = 5, longest: int | None = None
+) -> list[str]:
+    """Say what some pictures show.
+
+    patches (n, P, D) float   clean, e.g. `store.clean(pictures)`
+    beam    hypotheses of `causal`; 1 is greedy. `mask_all` has one answer a slot, whatever it is
+    longest word pieces of a caption; as many as a text has room for where None is given
+    -> n texts, as the tokenizer puts pieces together
+    """
+    longest = _room(words, longest)
+    device = model.pooler.weight.device
+    said: list[Tensor] = []
+    for some in patches.split(AT_ONCE):
+        seen = _look(model, some.to(device))
+        if mode == "causal":
+            said.append(saying.search(model, words, seen, beam=beam, longest=longest)[0])
+        elif mode == "mask_all":
+            said.append(_at_once(model, words, seen)[:, :longest])
+        else:
+            raise Problem(f"there is no way of captioning called {mode!r}, only {' and '.join(MODES)}")
+    return [_until(row, words) for part in said for row in part.tolist()]
+
+
+def _room(words: Words, longest: int | None) -> int:
+    most = words.slots - 2
+    if longest is not None and not 0 < longest <= most:
+        raise Problem(f"a caption has 1 to {most} word pieces (the slots of a text but [CLS] and [SEP]), not {longest}")
+    return longest or most
+
+
+def _at_once(model: SingleStream, words: Words, patches: Tensor) -> Tensor:
+    """patches (B, P, C) -> (B, S - 2) int64   the likeliest piece of every masked slot"""
+    states = _guess(model, _blank(words, len(patches)).to(patches.device), patches)
+    silent = saying.silent(words).to(patches.device)
+    return model.name_words(states).masked_fill_(silent, -torch.inf).argmax(dim=2)
+
+
+def _until(pieces: list[int], words: Words) -> str:
+    """The text before the first [SEP]."""
+    sep = words.id_of("[SEP]")
+    return words.decode(pieces[: pieces.index(sep)] if sep in pieces else pieces)
+
+
+def _blank(words: Words, rows: int) -> Tensor:
+    """-> (B, S) int64   [CLS] [MASK] ... [MASK] [SEP]"""
+    row = torch.full((words.slots,), words.mask)
+    row[0], row[-1] = words.id_of("[CLS]"), words.id_of("[SEP]")
+    return row.expand(rows, -1)
+
+
+def _look(model: SingleStream, patches: Tensor) -> Tensor:
+    """patches (B, P, D) -> (B, P, C)   embedded"""
+    device = patches.device
+    places, levels = model.pyramid.places().to(device), model.pyramid.levels_of().to(device)
+    return model.patches(patches.to(stream_dtype(model.words.word.weight)), places, levels)
+
+
+def _listen(model: SingleStream, said: Tensor, patches: Tensor) -> Tensor:
+    """said (B, T) int64, patches (B, P, C) -> (B, T - 1, C)   the states of all slots but the last, of `causal`"""
+    shown = prefix_mask(said.shape[1], patches.shape[1]).to(said.device).expand(len(said), -1, -1)
+    wanted = torch.arange(said.shape[1] - 1, device=said.device).expand(len(said), -1)
+    return model.read(model.words(said), patches, shown, wanted)
+
+
+def _guess(model: SingleStream, blank: Tensor, patches: Tensor) -> Tensor:
+    """blank (B, S) int64, patches (B, P, C) -> (B, S - 2, C)   the states of the masked slots, of `mask_all`"""
+    shown = torch.ones(len(blank), blank.shape[1] + patches.shape[1], dtype=torch.bool, device=blank.device)
+    wanted = torch.arange(1, blank.shape[1] - 1, device=blank.device).expand(len(blank), -1)
+    return model.read(model.words(blank), patches, shown, wanted)
+
+
+def _named(model: SingleStream, states: Tensor, answer: Tensor | None) -> Tensor:
+    """Only the slots that have an answer are given scores."""
+    assert answer is not None, "a mode that is on has answers"
+    asked = answer != IGNORE
+    return losses.named(model.name_words(states[asked]), answer[asked])
