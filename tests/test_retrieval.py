@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -150,3 +152,26 @@ def test_a_comparison_is_paired_and_refuses_other_lists():
     other.loc[0, "picture"] = 99
     with pytest.raises(Problem, match="not evaluated on the same lists"):
         compare.paired(ranks_of(1), other, 7, "a and b")
+
+
+def test_the_best_wrong_answer_is_named_and_is_never_of_the_querys_group():
+    of = shop.catalogue()
+    draw = np.random.default_rng(0)
+    table = draw.random((len(of.pictures), len(of.products)))
+    score = lambda pictures, products: table[pictures, products]  # noqa: E731
+    ranks = retrieval.full_ranks(of, "test", score, generator=draw)
+    groups, of_picture = of.groups(), of.pictures["product"].to_numpy()
+    products, pictures = of.in_split("test"), of.pictures_in("test")
+    for row in ranks.to_dict("records"):
+        itr = row["direction"] == "itr"
+        answers = products if itr else pictures
+        scores = table[row["picture"], answers] if itr else table[answers, row["product"]]
+        other = groups[answers if itr else of_picture[answers]] != groups[row["product"]]
+        assert row["first"] == answers[other][scores[other].argmax()]
+    lists = lists_of(of)
+    alone = replace(
+        lists, candidates=np.where(np.arange(lists.candidates.shape[1]) > 0, retrieval.NOBODY, lists.candidates)
+    )
+    assert (retrieval.sampled_firsts(alone, score) == retrieval.NOBODY).all()
+    found = retrieval.sampled_firsts(lists, score)
+    assert all(found[row] in lists.candidates[row, 1:] for row in range(len(found)))

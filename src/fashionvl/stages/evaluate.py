@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from accelerate import Accelerator
 
 from fashionvl import checkpoint, config, metrics, training
 from fashionvl.alignment import Aligned
@@ -46,23 +47,30 @@ def main(
     else:
         losses, scorer = _single_stream(system, settings, catalogue, build)
     found = {**losses, **rank(catalogue, settings, scorer, folder)}
+    publish(found, "evaluate", system, settings, folder, build, began)
+
+
+def publish(
+    found: dict[str, float],
+    stage: str,
+    item: str,
+    settings: config.Params,
+    folder: Path,
+    build: Path,
+    began: float,
+) -> None:
+    """Put what was measured where DVC and people look for it: build/metrics, the card of its folder, and a few lines.
+
+    began  when, by time.monotonic
+    """
     found = {name: round(value, 6) for name, value in found.items()}
-    checkpoint.write_json(build / "metrics" / f"{system}.json", found)
-    checkpoint.write_card(
-        folder,
-        {
-            "stage": "evaluate",
-            "item": system,
-            "split": settings.evaluate.ranking_on,
-            "seed": settings.seed,
-            "text": settings.text.fields,
-            "metrics": found,
-        },
-    )
+    checkpoint.write_json(build / "metrics" / f"{item}.json", found)
+    card = {"stage": stage, "item": item, "split": settings.evaluate.ranking_on, "seed": settings.seed}
+    checkpoint.write_card(folder, {**card, "text": settings.text.fields, "metrics": found})
     shown = {name: value for name, value in found.items() if name.endswith(("R@1", "accuracy"))}
     for name, value in shown.items():
-        print(f"evaluate {system}  {name} {100 * value:.1f} %")
-    print(f"evaluate {system}  {time.monotonic() - began:.0f} s", flush=True)
+        print(f"{stage} {item}  {name} {100 * value:.1f} %")
+    print(f"{stage} {item}  {time.monotonic() - began:.0f} s", flush=True)
 
 
 def _single_stream(
@@ -112,12 +120,19 @@ def single_stream(
             )
             sums = {name: sums.get(name, 0.0) + value / PASSES for name, value in said.items()}
 
+    losses = {f"{settings.evaluate.losses_on}.{name}": value for name, value in sums.items()}
+    return losses, pair_scorer(model, desk, accelerator, name)
+
+
+def pair_scorer(model: SingleStream, desk: matching.Desk, accelerator: Accelerator, name: str) -> PairScorer:
+    """How a model that lies on its device scores pairs; `name` heads its lines of progress."""
+
     def score(pictures: np.ndarray, products: np.ndarray) -> np.ndarray:
         with accelerator.autocast():
             say = lambda line: print(f"{name}  {line}", flush=True)  # noqa: E731
             return matching.score_pairs(model, desk, pictures, products, say=say)
 
-    return {f"{settings.evaluate.losses_on}.{name}": value for name, value in sums.items()}, score
+    return score
 
 
 def rank(catalogue: Catalogue, settings: config.Params, scorer: PairScorer, folder: Path) -> dict[str, float]:
@@ -139,7 +154,8 @@ def rank(catalogue: Catalogue, settings: config.Params, scorer: PairScorer, fold
         pairs = retrieval.pairs_needed(lists)
     score = retrieval.looked_up(*pairs, scorer(*pairs), len(catalogue.products))
     lists.table().to_parquet(folder / "lists.parquet")
-    sampled = lists.table().drop(columns="candidates").assign(rank=retrieval.sampled_ranks(lists, score))
+    ranked = {"rank": retrieval.sampled_ranks(lists, score), "first": retrieval.sampled_firsts(lists, score)}
+    sampled = lists.table().drop(columns="candidates").assign(**ranked)
     tables = [sampled.assign(protocol="sampled")]
     if full:
         chance = np.random.default_rng(training.seed_of(settings.seed, 6))

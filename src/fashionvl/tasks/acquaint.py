@@ -4,11 +4,14 @@ The paper starts from BERT. Without one, matching stays at chance for thousands 
 word has to do with which patch; a linear map on the cached vectors learns that in seconds (docs/log.md).
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from fashionvl import losses
+from fashionvl.models.likeness import means_of
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.store import Store
 from fashionvl.tasks.pairs import Shop
@@ -30,6 +33,43 @@ def acquaint(model: SingleStream, desk: Desk, shop: Shop, *, chance: Chance) -> 
     rarity = rarity_of(desk.texts.ids[products], vocabulary=desk.words.vocabulary, never=desk.words.special())
     scale = nn.Parameter(torch.tensor(FIRST_SCALE).log())
     learned = [model.words.word.weight, *model.patches.project.parameters(), scale]
+    said = meet(
+        lambda seen: look(model, seen),
+        lambda ids: read(model, ids, rarity),
+        learned,
+        lambda: scale.exp(),
+        means=means,
+        pictures=pictures,
+        products=products,
+        ids=desk.texts.ids,
+        shop=shop,
+        generator=generator,
+    )
+    with torch.no_grad():
+        model.words.word.weight.mul_(SPREAD / model.words.word.weight.std())
+    return said
+
+
+def meet(
+    look: Callable[[Tensor], Tensor],
+    read: Callable[[Tensor], Tensor],
+    learned: list[Tensor],
+    scale: Callable[[], Tensor],
+    *,
+    means: Tensor,
+    pictures: Tensor,
+    products: Tensor,
+    ids: Tensor,
+    shop: Shop,
+    generator: Generator,
+) -> list[float]:
+    """Bring pictures and texts of the same product near each other by InfoNCE -> the mean loss of every epoch.
+
+    look, read  (B, L, D) means and (B, T) ids -> (B, C), of length 1
+    learned     what may change, scale  of the cosines
+    means       (n, L, D) of pictures (n,) int64, rising
+    products    (m,) int64   that are met, each by one random view an epoch; ids (N, T) int64 of the whole catalogue
+    """
     adam = torch.optim.AdamW(learned, lr=LR, weight_decay=DECAY)
     batch = min(BATCH, len(products))
     epochs = max(EPOCHS, LEAST_STEPS // (len(products) // batch))
@@ -39,16 +79,12 @@ def acquaint(model: SingleStream, desk: Desk, shop: Shop, *, chance: Chance) -> 
         total = torch.zeros(())
         for some in _batches(products, batch, generator):
             seen = means[torch.searchsorted(pictures, shop.view(some, generator=generator))]
-            loss = losses.info_nce(
-                look(model, seen), read(model, desk.texts.ids[some], rarity), group=shop.group[some], scale=scale.exp()
-            )
+            loss = losses.info_nce(look(seen), read(ids[some]), group=shop.group[some], scale=scale())
             (loss / batch).backward()
             adam.step()
             adam.zero_grad(set_to_none=True)
             total += loss.detach()
         said.append(total.item() / (len(products) // batch * batch))
-    with torch.no_grad():
-        model.words.word.weight.mul_(SPREAD / model.words.word.weight.std())
     return said
 
 
@@ -69,8 +105,7 @@ def look(model: SingleStream, means: Tensor) -> Tensor:
 def level_means(store: Store, pictures: Tensor) -> Tensor:
     """pictures (n,) int64 -> (n, L, D) float   the mean clean vector of each of the L levels"""
     spans = [store.pyramid.span_of(index) for index in range(len(store.pyramid.levels))]
-    parts = [store.clean(some).float() for some in pictures.split(BATCH)]
-    return torch.cat([torch.stack([part[:, span].mean(dim=1) for span in spans], dim=1) for part in parts])
+    return torch.cat([means_of(store.clean(some), spans) for some in pictures.split(BATCH)])
 
 
 def _batches(products: Tensor, batch: int, generator: Generator) -> list[Tensor]:

@@ -1,7 +1,8 @@
-"""Score pairs with the matching head as it was pre-trained ("paper protocol", specification 8.1)."""
+"""Score pairs with the matching head: as it was pre-trained ("paper protocol", specification 8.1) or fine-tuned."""
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,11 +10,23 @@ from torch import Tensor
 
 from fashionvl.batches import trimmed
 from fashionvl.models.single_stream import SingleStream, stream_dtype
-from fashionvl.tasks.pretrain import Desk
+from fashionvl.patches.store import Store
+from fashionvl.words import Texts, Words
 
 PAIRS_AT_ONCE = 256
 PICTURES_AT_ONCE = 256
 REPORT_SECONDS = 5.0
+
+
+class Desk(Protocol):
+    """Texts of every product and vectors of every picture, whatever else a task has on its desk."""
+
+    @property
+    def words(self) -> Words: ...
+    @property
+    def texts(self) -> Texts: ...
+    @property
+    def store(self) -> Store: ...
 
 
 @torch.inference_mode()
@@ -34,18 +47,18 @@ def score_pairs(
     The picture side is embedded once; pairs are read in order of text length, so that little is padding; the last
     layer answers at [CLS] only.
     """
-    device = next(model.parameters()).device
+    device = model.pooler.weight.device
     seen, row_of_picture = np.unique(pictures, return_inverse=True)
     embedded = _embed(model, desk, seen, device)
     lengths = (desk.texts.ids != desk.words.pad).sum(dim=1).numpy()
     patches = desk.store.pyramid.patches
     order = np.lexsort((products, lengths[products]))
-    scores = np.empty(len(order))
+    scores = np.zeros(len(order)) if model.likeness is None else glances(model, desk, pictures, products)
     began = spoke = time.monotonic()
     for start in range(0, len(order), PAIRS_AT_ONCE):
         rows = order[start : start + PAIRS_AT_ONCE]
         ids = trimmed(desk.texts.ids[products[rows]], pad=desk.words.pad, patches=patches).to(device)
-        scores[rows] = _match(model, ids, ids != desk.words.pad, embedded[torch.from_numpy(row_of_picture[rows])])
+        scores[rows] += _match(model, ids, ids != desk.words.pad, embedded[torch.from_numpy(row_of_picture[rows])])
         if time.monotonic() - spoke > REPORT_SECONDS:
             spoke = time.monotonic()
             left = (spoke - began) / (start + len(rows)) * (len(order) - start - len(rows))
@@ -69,6 +82,19 @@ def _match(model: SingleStream, ids: Tensor, real: Tensor, patches: Tensor) -> n
     shown = torch.cat([real, real.new_ones(patches.shape[:2])], dim=1)
     wanted = torch.zeros(len(ids), 1, dtype=torch.int64, device=ids.device)
     states = model.read(model.words(ids), patches, shown, wanted)
-    with torch.autocast(ids.device.type, enabled=False):  # bf16 would make ties of what differs by a hundredth
-        said = model.match(model.pooled(states.float()))
-    return (said[:, 1] - said[:, 0]).double().cpu().numpy()
+    return model.log_odds(states).double().cpu().numpy()
+
+
+@torch.inference_mode()
+def glances(model: SingleStream, desk: Desk, pictures: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """What the likeness of a model adds to the log-odds of pairs; pictures (n,), products (n,) -> (n,) float64."""
+    assert model.likeness is not None, "only a model with a likeness is asked"
+    device = model.pooler.weight.device
+    seen, of_picture = np.unique(pictures, return_inverse=True)
+    told, of_product = np.unique(products, return_inverse=True)
+    with torch.autocast(device.type, enabled=False):
+        parts = np.array_split(seen, max(1, len(seen) // PICTURES_AT_ONCE))
+        looks = torch.cat([model.likeness.look(model.level_means(desk.store.clean(some).to(device))) for some in parts])
+        reads = model.likeness.read(desk.texts.ids[told].to(device))
+        likeness = (model.likeness.gain * looks @ reads.T).double().cpu().numpy()
+    return likeness[of_picture, of_product]

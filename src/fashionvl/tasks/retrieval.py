@@ -89,8 +89,8 @@ def check(lists: Lists, catalogue: Catalogue) -> None:
     assert all(len(set(row[row != NOBODY])) == (row != NOBODY).sum() for row in product * there - ~there)
 
 
-def sampled_ranks(lists: Lists, score: Scorer) -> np.ndarray:
-    """-> (Q,) int64   the rank of the right answer of every query."""
+def listed(lists: Lists, score: Scorer) -> np.ndarray:
+    """-> (Q, K) float   the score of every candidate, NaN where there are fewer; column 0 is the right one."""
     there = lists.candidates != NOBODY
     is_itr = (lists.direction == "itr")[:, None]
     filled = np.where(there, lists.candidates, lists.candidates[:, :1])
@@ -98,15 +98,30 @@ def sampled_ranks(lists: Lists, score: Scorer) -> np.ndarray:
     product = np.where(is_itr, filled, lists.product[:, None])
     scores = np.full(there.shape, np.nan)
     scores[there] = score(picture[there], product[there])
-    own = np.zeros(there.shape, dtype=bool)
+    return scores
+
+
+def sampled_ranks(lists: Lists, score: Scorer) -> np.ndarray:
+    """-> (Q,) int64   the rank of the right answer of every query."""
+    return rank_among(listed(lists, score), _first_column(lists))
+
+
+def sampled_firsts(lists: Lists, score: Scorer) -> np.ndarray:
+    """-> (Q,) int64   the wrong candidate that scores best, NOBODY where there is none."""
+    return _best_wrong(listed(lists, score), _first_column(lists), lists.candidates)
+
+
+def _first_column(lists: Lists) -> np.ndarray:
+    own = np.zeros(lists.candidates.shape, dtype=bool)
     own[:, 0] = True
-    return rank_among(scores, own)
+    return own
 
 
 def full_ranks(catalogue: Catalogue, split: str, score: Scorer, *, generator: Generator) -> pd.DataFrame:
     """Rank every product of a split against all of it; a hit is any member of the query's group.
 
-    -> one row a query: direction, product, picture, rank
+    -> one row a query: direction, product, picture, rank, and `first`, the best wrong answer (ITR: a product, TIR: a
+       picture), NOBODY if there is none
     """
     products, pictures = catalogue.in_split(split), catalogue.pictures_in(split)
     groups = catalogue.groups()
@@ -116,13 +131,22 @@ def full_ranks(catalogue: Catalogue, split: str, score: Scorer, *, generator: Ge
     found = []
     for direction, queries, answers in (("itr", view, products), ("tir", products, pictures)):
         theirs = groups[products] if direction == "itr" else of_picture
-        ranks = np.empty(len(products), dtype=np.int64)
+        columns: dict[str, list] = {"rank": [], "first": []}
         for row, query in enumerate(queries):
             many = np.full(len(answers), query)
-            scores = score(many, answers) if direction == "itr" else score(answers, many)
-            ranks[row] = rank_among(scores[None], (theirs == groups[products[row]])[None])[0]
-        found.append(pd.DataFrame({"direction": direction, "product": products, "picture": view, "rank": ranks}))
+            scores = (score(many, answers) if direction == "itr" else score(answers, many))[None]
+            own = (theirs == groups[products[row]])[None]
+            columns["rank"].append(rank_among(scores, own)[0])
+            columns["first"].append(_best_wrong(scores, own, answers[None])[0])
+        found.append(pd.DataFrame({"direction": direction, "product": products, "picture": view, **columns}))
     return pd.concat(found, ignore_index=True)
+
+
+def _best_wrong(scores: np.ndarray, own: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """scores, own, candidates (Q, K) -> (Q,) int64   as `rank_among` takes them"""
+    wrong = np.where(own | np.isnan(scores), -np.inf, scores)
+    best = np.take_along_axis(candidates, wrong.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return np.where(np.isneginf(wrong.max(axis=1)), NOBODY, best)
 
 
 def pairs_needed(lists: Lists) -> tuple[np.ndarray, np.ndarray]:
