@@ -11,6 +11,8 @@ import io
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +99,7 @@ def examine(root: Path, path: str, *, max_megapixels: float = 50) -> Opened:
         return _from_hdf5(root, path, container, inside, max_megapixels)
     if container and _is_dataset_inside(root, container):
         return _from_dataset(root, path, container, inside, max_megapixels)
-    return _from_bytes(_read(root, path, max_megapixels), path, max_megapixels)
+    return from_bytes(_read(root, path, max_megapixels), path, max_megapixels=max_megapixels)
 
 
 def locate(root: Path, path: str) -> Path:
@@ -144,21 +146,47 @@ def _read(root: Path, path: str, max_megapixels: float) -> bytes:
         raise BrokenPicture(path, "unreadable picture", f"the file cannot be read ({error.strerror})") from None
 
 
-def _from_bytes(content: bytes, path: str, max_megapixels: float) -> Opened:
+def from_bytes(content: bytes, path: str, *, max_megapixels: float = 50) -> Opened:
+    """`examine` for the bytes of a picture file; `path` is what a BrokenPicture calls it."""
     if not content:
         raise BrokenPicture(path, "empty picture", "the file is empty")
+    with _damage_named(path), Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+        image, repairs = _loaded(picture, path, max_megapixels)
+    return Opened(image, repairs, hashlib.sha256(content).hexdigest())
+
+
+def from_image(picture: Image.Image, path: str, *, max_megapixels: float = 50) -> Image.Image:
+    """`open_rgb` for a picture that somebody else has opened; it is left as it was."""
+    with _damage_named(path):
+        return _loaded(picture, path, max_megapixels)[0]
+
+
+def from_array(pixels: np.ndarray, path: str, *, max_megapixels: float = 50) -> Image.Image:
+    """`open_rgb` for an array, which must be uint8 (height, width, 3)."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        what = f"{pixels.dtype} of shape {pixels.shape}"
+        raise BrokenPicture(path, "not a picture", f"a picture is uint8 (height, width, 3), this is {what}")
+    _refuse_bomb((pixels.shape[1], pixels.shape[0]), path, max_megapixels)
+    return Image.fromarray(pixels)
+
+
+def _loaded(picture: Image.Image, path: str, max_megapixels: float) -> tuple[Image.Image, tuple[str, ...]]:
+    _refuse_bomb(picture.size, path, max_megapixels)
+    picture.load()
+    return _upright_rgb(picture)
+
+
+@contextmanager
+def _damage_named(path: str) -> Iterator[None]:
+    """What a decoder raises becomes a BrokenPicture."""
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            _refuse_bomb(picture.size, path, max_megapixels)
-            picture.load()
-            image, repairs = _upright_rgb(picture)
+        yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BrokenPicture(path, "picture too large", "this looks like a decompression bomb") from None
     except Image.UnidentifiedImageError:
         raise BrokenPicture(path, "not a picture", "this is not a picture of a known kind") from None
     except _DAMAGED as error:
         raise BrokenPicture(path, "damaged picture", f"the picture is damaged ({_first_line(error)})") from None
-    return Opened(image, repairs, hashlib.sha256(content).hexdigest())
 
 
 def _upright_rgb(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
@@ -209,11 +237,8 @@ def _from_hdf5(root: Path, path: str, container: str, inside: str, max_megapixel
         pixels = np.asarray(table[column][int(row)])
     except _DAMAGED as error:
         raise BrokenPicture(path, "damaged picture", f"the row cannot be read ({_first_line(error)})") from None
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        what = f"{pixels.dtype} of shape {pixels.shape}"
-        raise BrokenPicture(path, "not a picture", f"a picture is uint8 (height, width, 3), this is {what}")
-    _refuse_bomb((pixels.shape[1], pixels.shape[0]), path, max_megapixels)
-    return Opened(Image.fromarray(pixels), (), hashlib.sha256(pixels.tobytes()).hexdigest())
+    image = from_array(pixels, path, max_megapixels=max_megapixels)
+    return Opened(image, (), hashlib.sha256(pixels.tobytes()).hexdigest())
 
 
 def _from_dataset(root: Path, path: str, container: str, inside: str, max_megapixels: float) -> Opened:
@@ -233,11 +258,12 @@ def _from_dataset(root: Path, path: str, container: str, inside: str, max_megapi
     except _DAMAGED as error:
         raise BrokenPicture(path, "damaged picture", f"the row cannot be read ({_first_line(error)})") from None
     if isinstance(value, dict) and value.get("bytes") is None and value.get("path"):
-        return _from_bytes(_read(root, os.path.relpath(value["path"], root), max_megapixels), path, max_megapixels)
+        named = _read(root, os.path.relpath(value["path"], root), max_megapixels)
+        return from_bytes(named, path, max_megapixels=max_megapixels)
     content = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(content, bytes):
         raise BrokenPicture(path, "no picture", "this row holds no picture")
-    return _from_bytes(content, path, max_megapixels)
+    return from_bytes(content, path, max_megapixels=max_megapixels)
 
 
 def _refuse_bomb(size: tuple[int, int], path: str, max_megapixels: float) -> None:

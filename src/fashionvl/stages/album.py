@@ -76,7 +76,11 @@ def _write(
 
 
 def _one(root: Path, path: str, lock: config.Lock, size: tuple[int, int], max_megapixels: float) -> NDArray[np.uint8]:
-    picture = open_rgb(root, path, max_megapixels=max_megapixels)
+    return pixels_of(open_rgb(root, path, max_megapixels=max_megapixels), lock, size)
+
+
+def pixels_of(picture: Image.Image, lock: config.Lock, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """What a lock leaves of an RGB picture, brought to height, width -> (height, width, 3) uint8."""
     height, width = size
     return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, box=box_of(picture, lock)))
 

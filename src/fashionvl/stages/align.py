@@ -8,6 +8,7 @@ pictures/, report.html             some products: where the captioner looked, an
 
 import shutil
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,8 @@ def main(
         gallery.sheet(each, NAMES).save(folder / "pictures" / f"{each.name.replace(' ', '_')}.png")
     write_page(folder / "report.html", kind, metrics, shown, NAMES)
     seconds = round(time.monotonic() - began, 1)
-    checkpoint.write_card(folder, {"stage": "align", "item": kind, "metrics": metrics, "seconds": seconds})
+    card = {"stage": "align", "item": kind, "alignment": asdict(settings.alignment)}
+    checkpoint.write_card(folder, {**card, "metrics": metrics, "seconds": seconds})
     for name, value in metrics.items():
         if name.count(".") == 2 and name.endswith(".skill"):
             print(f"align {kind}  {name} {value:.3f}")

@@ -47,7 +47,7 @@ def main(
         "grids": row.grids,
         "encoder": {"name": row.encoder, "weights": weights_checksum(encoder)},
         "foreground": {"name": row.foreground, "margin": row.margin}
-        | ({"weights": weights_checksum(saliency)} if saliency else {}),
+        | ({"network": row.saliency, "weights": weights_checksum(saliency)} if saliency else {}),
     }
     shop = workshop(data, row, settings.catalogue.max_megapixels, encoder, saliency)
     made_with["precision"] = str(shop.dtype).removeprefix("torch.")

@@ -4,7 +4,7 @@ Every thread opens, locks, cuts and encodes pictures of its own with one torch t
 threads, and on a processor the vectors of a picture do not depend on its neighbours.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,9 +98,17 @@ def vectors_of(paths: list[str], shop: Workshop) -> tuple[Vectors, list[Foregrou
 
     -> (n, V, D) float16, and the foreground of each; raises Problem that names a picture whose vectors are no numbers
     """
+    return vectors_of_pictures(
+        [open_rgb(shop.root, path, max_megapixels=shop.max_megapixels) for path in paths], paths, shop
+    )
+
+
+def vectors_of_pictures(
+    pictures: Sequence[Image.Image], paths: Sequence[str], shop: Workshop
+) -> tuple[Vectors, list[Foreground]]:
+    """`vectors_of` for opened RGB pictures; `paths` are what they are called."""
     tiles, found = [], []
-    for path in paths:
-        picture = open_rgb(shop.root, path, max_megapixels=shop.max_megapixels)
+    for picture, path in zip(pictures, paths, strict=True):
         found.append(foreground_of(picture, path, shop))
         tiles.append(cut(shop.pyramid, picture, found[-1].box, shop.row.pixels))
     few = max(1, PIXELS_AT_ONCE[shop.device.type] // shop.row.pixels**2)
