@@ -32,15 +32,29 @@ OUTPUTS = {
     "pretrain": "build/runs/{item}",
     "contrast": "build/runs/{item}",
     "evaluate": "build/evaluation/{item}",
+    "finetune": "build/finetuned/{item}",
+    "examine": "build/evaluation/{item}",
+    "yardsticks": "build/metrics/yardsticks.json",
+    "report": "build/report",
     "compare": "build/metrics/compare.json",
     "clock": "build/clock",
     "budget": "build/ablations/{item}",
     "ablation": "build/ablations/{item}",
+    "ablation_tasks": "build/ablation_tasks/{item}",
     "ablations": "build/metrics/ablations.md",
 }
 PIPELINES = ("dvc.yaml", "ablations/dvc.yaml")
 ALIVE = "alive"
-KEPT = ("card.json", "curves.csv", "report.html", "compare.json", "ablations.md", "history.jsonl")
+KEPT = (
+    "card.json",
+    "curves.csv",
+    "report.html",
+    "compare.json",
+    "yardsticks.json",
+    "ablations.md",
+    "history.jsonl",
+    "confusion.png",
+)
 
 
 def folder() -> Path:

@@ -13,7 +13,7 @@ import yaml
 
 from flows import data, env, guard, ledger, server
 
-SHOWN = re.compile(r"^val\.|R@1$")  # of all that is measured, what the table shows
+SHOWN = re.compile(r"^val\.|R@1$|\.accuracy$|\.cider$")  # of all that is measured, what the table shows
 
 
 class RunError(Exception):
@@ -47,11 +47,13 @@ def flow(root: Path = env.ROOT) -> None:
 def summary(root: Path = env.ROOT) -> str:
     """What was made, where it is, and how good it is."""
     params = yaml.safe_load((root / "params.yaml").read_text())
-    systems = [*params["run"], *params["run_contrast"]]
+    tasks = [f"{system}-{task}" for system in params["run"] for task in params["run_tasks"]]
+    systems = [*params["run"], *tasks, *params["run_contrast"]]
     lines = [table(root, systems), ""]
     places = {
+        "report": "build/report/index.html  (everything below, on one page)",
         "data report": "build/catalogue/report.html",
-        "models": "build/runs/<system>/  (model.safetensors, history.jsonl, curves.csv, card.json)",
+        "models": "build/runs/<system>/, build/finetuned/<system>-<task>/  (weights, history, card)",
         "measured": "build/metrics/  (also `dvc metrics show`, `dvc plots show`)",
         "in the browser": "make ui  (MLflow: every run and curve; Prefect: every stage, its time and log)",
     }
@@ -62,9 +64,11 @@ def table(root: Path, systems: list[str]) -> str:
     """One column a system, one line a metric."""
     found = {system: _numbers(root / "build" / "metrics" / f"{system}.json") for system in systems}
     names = list(dict.fromkeys(name for metrics in found.values() for name in metrics if SHOWN.search(name)))
-    head = f"  {'':<32}" + "".join(f"{system:>14}" for system in systems)
+    wide = {system: max(10, len(system) + 2) for system in systems}
+    head = f"  {'':<24}" + "".join(f"{system:>{wide[system]}}" for system in systems)
     rows = [
-        f"  {name:<32}" + "".join(f"{found[s][name]:>14.4f}" if name in found[s] else f"{'-':>14}" for s in systems)
+        f"  {name:<24}"
+        + "".join(f"{found[s][name]:>{wide[s]}.4f}" if name in found[s] else f"{'-':>{wide[s]}}" for s in systems)
         for name in names
     ]
     return "\n".join([head, *rows])

@@ -17,7 +17,10 @@ from pathlib import Path
 
 from flows import env, guard, ledger
 
-TRAINERS = ("encoder", "captioner", "pretrain", "contrast", "clock", "budget", "ablation")
+TRAINERS = (
+    *("encoder", "captioner", "pretrain", "contrast", "finetune"),
+    *("clock", "budget", "ablation", "ablation_tasks"),
+)
 RUN_FOLDER = b"run folder: "
 GRACE_SECONDS = 10
 AWAY = 3  # the mirror has said itself that MLflow is away
@@ -78,9 +81,12 @@ def run(name: str, item: str | None, options: Sequence[str]) -> int:
 
 
 def _pass_output_on(child: subprocess.Popen, on_run_folder: Callable[[Path], None]) -> None:
-    """Every line as it comes, unchanged; a reader that went away does not stop the stage."""
+    """Every line as it comes, unchanged; a reader that went away does not stop the stage.
+
+    A stage that trains more than once is one entry of the ledger, which follows its first run folder.
+    """
     assert child.stdout is not None
-    heard = True
+    heard, told = True, False
     for line in child.stdout:
         if heard:
             try:
@@ -88,7 +94,8 @@ def _pass_output_on(child: subprocess.Popen, on_run_folder: Callable[[Path], Non
                 sys.stdout.buffer.flush()
             except BrokenPipeError:
                 heard = False
-        if line.startswith(RUN_FOLDER):
+        if line.startswith(RUN_FOLDER) and not told:
+            told = True
             on_run_folder(Path(os.fsdecode(line.removeprefix(RUN_FOLDER).strip())).resolve())
 
 

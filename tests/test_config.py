@@ -28,6 +28,8 @@ def test_the_table_of_the_project_is_valid():
         (lambda raw: raw["words"].update(slots="64"), r"words\.slots must be of type int, not '64'"),
         (lambda raw: raw["encoder"]["training"].update(lr="5e-4"), r"encoder\.training\.lr must be a number"),
         (lambda raw: raw.update(seed=True), "seed must be of type int, not True"),
+        (lambda raw: raw.update(run_tasks=["colour"]), r"run_tasks must be of \['retrieval', .*, not \['colour'\]"),
+        (lambda raw: raw["finetune"].update(colour={}), r"unknown key 'finetune\.colour'"),
         (lambda raw: raw.update(systems=[]), "systems must be a table"),
         (lambda raw: raw["patches"]["fixed"].update(grids=[]), r"patches\.fixed\.grids must be sides .*, not \[\]"),
         (lambda raw: raw["patches"]["fixed"].update(grids=[8, 8]), "each once and rising"),

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 ALIGNMENTS = ("none", "caption", "teacher")
+ABLATED_TASKS = ("category", "sub_category", "captioning")  # the ablations rank with the head as it was pre-trained
 FINEST_GRID = 16  # its 256 patches are four times as many tokens as the longest text
 
 
@@ -186,6 +187,52 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """How retrieval is learned from a pre-trained system (tasks/ranking.py); a batch counts products."""
+
+    loss: str  # binary | multiclass | triplet
+    margin: float  # of triplet, in log-odds
+    block: int  # products whose pictures and texts are all compared
+    same_subcategory: float  # share of the products that are compared with others of their sub-category
+    likeness: bool  # True where a bag of words and the mean patches have a say of their own (models/likeness.py)
+    word_dropout: float  # share of the pieces that are hidden
+    vector_dropout: float  # share of the numbers of a patch vector that are set to 0
+    training: Training
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """How category or sub-category are learned from a pre-trained system (tasks/recognition.py)."""
+
+    readout: str  # cls | mean | bag: what the head sees (models/recognisers.py)
+    columns: dict[str, float]  # share of the rows that show both sides, the image alone, the text alone
+    word_dropout: float  # share of the words that are hidden
+    patch_dropout: float  # share of the patches that are hidden
+    training: Training
+
+
+@dataclass(frozen=True)
+class Captioning:
+    """How captions are learned from a pre-trained system (tasks/captioning.py)."""
+
+    modes: dict[str, float]  # causal, mask_all: the weight of the loss of each that is learned and examined
+    word_dropout: float  # share of the pieces that `causal` reads as [MASK]
+    beam: int  # of causal; 1 is greedy
+    longest: int | None  # word pieces of a caption; null for as many as a text has slots for
+    training: Training
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """How each downstream task is learned from a pre-trained system, by task."""
+
+    retrieval: Ranking
+    category: Recognition
+    sub_category: Recognition
+    captioning: Captioning
+
+
+@dataclass(frozen=True)
 class Ablation:
     """The columns of the paper's Table 4: what each changes of one system, how long and how often it is trained."""
 
@@ -196,6 +243,8 @@ class Ablation:
     seeds: list[int]
     patches: list[str]  # the kinds that are made for columns alone
     evaluate: dict[str, Any]  # what differs from `evaluate`
+    tasks: list[str]  # that each run is fine-tuned for
+    finetune: dict[str, dict[str, Any]]  # task: what differs from `finetune`, of its training key by key
     columns: dict[str, str]  # which are run: column: the patches it reads
     table: dict[str, dict[str, Any]]  # column: keys of the base row, with other values
 
@@ -208,6 +257,7 @@ class Params:
     run_patches: list[str]
     run: dict[str, str]  # system: patches
     run_contrast: list[str]
+    run_tasks: list[str]
     catalogue: Catalogue
     text: Text
     words: Words
@@ -218,6 +268,7 @@ class Params:
     captioner: Captioner
     alignment: Alignment
     evaluate: Evaluate
+    finetune: Finetune
     ablation: Ablation
 
 
@@ -255,6 +306,8 @@ def _check_runs(params: Params) -> None:
         row(params.patches, kind, "patches")
     for system in params.run_contrast:
         row(params.contrast, system, "contrast")
+    tasks = [f.name for f in dataclasses.fields(Finetune)]
+    _expect(set(params.run_tasks) <= set(tasks), params.run_tasks, f"of {tasks}", "run_tasks")
     for name, system_row in params.systems.items():
         known = system_row.alignment in ALIGNMENTS
         _expect(known, system_row.alignment, f"one of {list(ALIGNMENTS)}", f"systems.{name}.alignment")
@@ -273,6 +326,7 @@ def _check_ablation(params: Params) -> None:
     _expect(len(given) == 1 and given[0] > 0, given, "minutes or steps, one of them, above 0", "ablation")
     _expect(len(set(asked.seeds)) == len(asked.seeds) > 0, asked.seeds, "different numbers", "ablation.seeds")
     ranked_by(params)
+    _check_ablated_tasks(params)
     said = row(params.systems, asked.base, "systems").patches
     _expect(
         asked.base_patches == said,
@@ -297,6 +351,16 @@ def _check_ablation(params: Params) -> None:
         _expect(kind in known, kind, f"listed by run_patches or ablation.patches {known}", f"ablation.columns.{name}")
 
 
+def _check_ablated_tasks(params: Params) -> None:
+    tasks, known = params.ablation.tasks, list(ABLATED_TASKS)
+    _expect(
+        len(set(tasks)) == len(tasks) and set(tasks) <= set(known), tasks, f"of {known}, each once", "ablation.tasks"
+    )
+    changed = sorted(params.ablation.finetune)
+    _expect(set(changed) <= set(known), changed, f"a table with keys of {known}", "ablation.finetune")
+    taught_by(params)
+
+
 def column(params: Params, name: str) -> System:
     """The base row of the ablations with the values that one column puts in place of its own."""
     changes = row(params.ablation.table, name, "ablation.table")
@@ -311,6 +375,32 @@ def ranked_by(params: Params) -> Evaluate:
         Evaluate, {**dataclasses.asdict(params.evaluate), **params.ablation.evaluate}, "ablation.evaluate"
     )
     return asked
+
+
+def taught_by(params: Params) -> Finetune:
+    """How the tasks are learned from the runs of the ablations."""
+    table = dataclasses.asdict(params.finetune)
+    for task, changes in params.ablation.finetune.items():
+        training = changes.get("training", {})
+        _expect(isinstance(training, dict), training, "a table", f"ablation.finetune.{task}.training")
+        table[task] |= {**changes, "training": {**table[task]["training"], **training}}
+    asked: Finetune = build(Finetune, table, "ablation.finetune")
+    return asked
+
+
+def asked_of_tasks(params: Params) -> dict[str, Any]:
+    """How the tasks of the ablations are learned and examined, the same for every run, as their cards say it."""
+    recipes = dataclasses.asdict(taught_by(params))
+    return {
+        "recipes": {task: recipes[task] for task in params.ablation.tasks},
+        "evaluate": dataclasses.asdict(ranked_by(params)),
+    }
+
+
+def recipe(params: Params, task: str) -> Any:
+    """How one downstream task is learned."""
+    tasks = {f.name: getattr(params.finetune, f.name) for f in dataclasses.fields(Finetune)}
+    return row(tasks, task, "finetune")
 
 
 def row(table: Mapping[str, Any], name: str, where: str) -> Any:

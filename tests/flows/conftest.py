@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PARAMS = """\
 run: {kaleido: kaleido}
+run_tasks: []
 systems: {kaleido: {steps: 20, pause: 0.02}}
 seed: 7
 """

@@ -3,10 +3,13 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from flows import stage
 
 AWAY = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}  # nobody listens there
 
@@ -182,3 +185,13 @@ def test_a_queued_experiment_runs_with_its_own_parameters_and_code(project, unti
     project.ok(*dvc, "exp", "apply", "queued")
     assert "steps: 10" in project.read("params.yaml")
     assert (project.root / "build/compared").read_text() == "the code of the experiment"
+
+
+def test_a_stage_that_trains_twice_is_followed_in_its_first_run_folder(tmp_path, capfdbinary):
+    said = "".join(f"run folder: {tmp_path / name}\n" for name in ("first", "second"))
+    child = subprocess.Popen([sys.executable, "-c", f"print({said!r}, end='')"], stdout=subprocess.PIPE)
+    told = []
+    stage._pass_output_on(child, told.append)
+    assert child.wait() == 0
+    assert told == [tmp_path / "first"]
+    assert capfdbinary.readouterr().out.decode() == said

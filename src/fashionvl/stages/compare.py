@@ -1,4 +1,4 @@
-"""Stage `compare`: build/evaluation/* -> build/metrics/compare.json, every pair of systems on the very same lists."""
+"""Stage `compare`: build/evaluation/* -> build/metrics/compare.json, every two systems on the very same lists."""
 
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +16,8 @@ KEYS = ["protocol", "direction", "draw", "product", "picture", "group"]
 def main(*, params: Path = Path("params.yaml"), data: Path = Path("data"), build: Path = Path("build")) -> None:
     """Paired differences of recall with 95 % intervals: first system minus second, in points of a hundred."""
     settings = config.load(params)
-    systems = [*settings.run, *settings.run_contrast]
+    finetuned = [f"{system}-retrieval" for system in settings.run if "retrieval" in settings.run_tasks]
+    systems = [*settings.run, *finetuned, *settings.run_contrast]
     tables = {system: ranks_of(build / "evaluation" / system) for system in systems}
     found = {}
     for one, other in combinations(systems, 2):
