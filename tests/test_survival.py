@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,10 @@ def small(here: Path, **training: float) -> None:
     raw["contrast"]["baseline"]["training"].update(epochs=2, least_steps=1, batch=16)
     raw["systems"]["kaleido"]["model"].update(width=32, layers=2, heads=2, inner=64)
     raw["systems"]["kaleido"]["training"].update({"epochs": 40, "least_steps": 1, "batch": 8, **training})
+    for recipe in raw["finetune"].values():
+        recipe["training"].update(epochs=1, least_steps=1, batch=8, accumulate=1)
+    raw["finetune"]["retrieval"]["block"] = 4
+    raw["finetune"]["captioning"].update(beam=2, longest=8)
     raw["evaluate"].update(queries=10, draws=2)
     (here / "params.yaml").write_text(yaml.safe_dump(raw))
 
@@ -116,16 +121,23 @@ def test_changed_data_starts_from_nothing(here):
         manifest.write_text(before)
 
 
-def test_everything_up_to_the_comparison_comes_out(here):
+def test_everything_up_to_the_report_comes_out(here):
     finish(here, "pretrain", "kaleido")
     finish(here, "contrast", "baseline")
     for system in ("kaleido", "baseline"):
         finish(here, "evaluate", system)
-    finish(here, "compare")
+    for task in ("retrieval", "category", "sub_category", "captioning"):
+        finish(here, "finetune", f"kaleido-{task}")
+        finish(here, "examine", f"kaleido-{task}")
+    for stage_ in ("alignment", "yardsticks", "compare", "report"):
+        finish(here, stage_)
     kaleido = json.loads((here / "build/metrics/kaleido.json").read_text())
     assert kaleido["val.rotation"] < 3
     assert 0 <= kaleido["sampled.itr.R@1.low"] <= kaleido["sampled.itr.R@1"] <= kaleido["sampled.itr.R@1.high"] <= 1
     compared = json.loads((here / "build/metrics/compare.json").read_text())
-    assert list(compared) == ["kaleido - baseline"]
-    lists = [(here / f"build/evaluation/{name}/lists.parquet").read_bytes() for name in ("kaleido", "baseline")]
-    assert lists[0] == lists[1]
+    systems = ("kaleido", "kaleido-retrieval", "baseline")
+    assert list(compared) == [f"{one} - {other}" for one, other in combinations(systems, 2)]
+    lists = [(here / f"build/evaluation/{name}/lists.parquet").read_bytes() for name in systems]
+    assert len(set(lists)) == 1
+    named = json.loads((here / "build/metrics/kaleido-category.json").read_text())
+    assert f"{100 * named['both.accuracy']:.1f}" in (here / "build/report/index.html").read_text()

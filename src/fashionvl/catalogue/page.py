@@ -5,12 +5,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from fashionvl.catalogue.pictures import open_rgb
 from fashionvl.catalogue.product import SPLITS, Catalogue
 from fashionvl.catalogue.rules import Rejection
-from fashionvl.catalogue.style import STYLE, address
+from fashionvl.catalogue.style import figure, page, section, table, thumb
 
 SAMPLE = 24  # pictures shown
 PAIRS = 6  # near duplicates shown
@@ -29,28 +27,19 @@ def write_page(
     """
     parts = [
         _headline(facts),
-        _section("Remarks", _list(facts["remarks"]) if facts["remarks"] else "<p>Nothing stands out.</p>"),
-        _section("Splits", _split_table(facts)),
-        _section("Rows set aside", _rules(facts["set_aside"], "Every row was accepted.") + _examples(rejected)),
-        _section("Rows repaired", _rules(facts["repaired"], "No row needed a repair.")),
-        _section("Categories", _classes(facts["classes"]["category"])),
-        _section("Sub-categories", _classes(facts["classes"]["sub_category"])),
-        _section("Length of the texts, in words", _lengths(facts)),
-        _section("Copies and leaks", _copies(facts)),
-        _section("Foreground", _foreground(facts)),
-        _section("Nearly the same pictures", _pairs(facts, catalogue, max_megapixels)),
-        _section("Sample", _sample(catalogue, max_megapixels)),
+        section("Remarks", _list(facts["remarks"]) if facts["remarks"] else "<p>Nothing stands out.</p>"),
+        section("Splits", _split_table(facts)),
+        section("Rows set aside", _rules(facts["set_aside"], "Every row was accepted.") + _examples(rejected)),
+        section("Rows repaired", _rules(facts["repaired"], "No row needed a repair.")),
+        section("Categories", _classes(facts["classes"]["category"])),
+        section("Sub-categories", _classes(facts["classes"]["sub_category"])),
+        section("Length of the texts, in words", _lengths(facts)),
+        section("Copies and leaks", _copies(facts)),
+        section("Foreground", _foreground(facts)),
+        section("Nearly the same pictures", _pairs(facts, catalogue, max_megapixels)),
+        section("Sample", _sample(catalogue, max_megapixels)),
     ]
-    head = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Data report</title>'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}</style></head>'
-    )
-    body = f"<body><main><h1>Data report</h1>{''.join(parts)}</main></body></html>\n"
-    path.write_text(head + body, encoding="utf-8", errors="backslashreplace")
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+    path.write_text(page("Data report", "".join(parts)), encoding="utf-8", errors="backslashreplace")
 
 
 def _headline(facts: dict[str, Any]) -> str:
@@ -73,27 +62,9 @@ def _list(items: Iterable[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table; numbers stand to the right, texts are escaped."""
-
-    def cell(value: Any) -> str:
-        return (
-            f'<td class="number">{value:,}</td>'
-            if isinstance(value, (int, float))
-            else f"<td>{escape(str(value))}</td>"
-        )
-
-    numbers = [isinstance(value, (int, float)) for value in (rows[0] if rows else head)]
-    top = "".join(
-        f"<th{' class=number' if right else ''}>{escape(name)}</th>" for name, right in zip(head, numbers, strict=True)
-    )
-    body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'
-
-
 def _split_table(facts: dict[str, Any]) -> str:
     rows = [(split, facts[f"products_{split}"], facts[f"pictures_{split}"]) for split in SPLITS]
-    return _table(("split", "products", "pictures"), rows)
+    return table(("split", "products", "pictures"), rows)
 
 
 def _rules(counts: dict[str, int], none: str) -> str:
@@ -158,7 +129,7 @@ def _copies(facts: dict[str, Any]) -> str:
             (f"picture files of {split} that stand in train too", facts[f"pictures_of_{split}_in_train"]),
             (f"pictures of {split} with a near duplicate in train", facts[f"near_duplicates_of_{split}_in_train"]),
         ]
-    return _table(("what", "count"), rows)
+    return table(("what", "count"), rows)
 
 
 def _examples(rejected: Sequence[Rejection]) -> str:
@@ -166,7 +137,7 @@ def _examples(rejected: Sequence[Rejection]) -> str:
         return ""
     rows = [(f"{one.row}", one.product_id, one.field, one.reason, one.value[:80]) for one in rejected[:20]]
     more = f'<p class="quiet">The first {len(rows)} of {len(rejected):,}; all stand in rejected.csv.</p>'
-    return _table(("row", "product", "field", "reason", "value"), rows) + more
+    return table(("row", "product", "field", "reason", "value"), rows) + more
 
 
 def _pairs(facts: dict[str, Any], catalogue: Catalogue, max_megapixels: float) -> str:
@@ -191,10 +162,4 @@ def _figure(catalogue: Catalogue, at: int, max_megapixels: float) -> str:
     image = open_rgb(catalogue.root, picture["path"], max_megapixels=max_megapixels)
     title = product["title"] or product["description"][:60]
     caption = f"<b>{escape(title)}</b><br>{escape(product['product_id'])}, {product['split']}"
-    return f'<figure><img src="{_thumb(image)}" alt="{escape(title)}"><figcaption>{caption}</figcaption></figure>'
-
-
-def _thumb(image: Image.Image) -> str:
-    """A small JPEG as a data address."""
-    image.thumbnail((THUMB, THUMB))
-    return address(image, quality=72)
+    return figure(thumb(image, THUMB), title, caption)

@@ -2,6 +2,8 @@
 
 import base64
 import io
+from collections.abc import Collection, Sequence
+from html import escape
 
 from PIL import Image
 
@@ -24,6 +26,7 @@ ul { padding-left: 1.2rem } li { margin: .3rem 0; overflow-wrap: anywhere }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
 th { color: var(--quiet); font-weight: 500 }
+.pale td { color: var(--quiet) }
 .number { text-align: right; font-variant-numeric: tabular-nums }
 th:not(:first-child):has(+ th), th:last-child { white-space: nowrap }
 .bar { display: grid; grid-template-columns: minmax(7rem, 30%) 1fr 4rem; gap: .6rem;
@@ -50,3 +53,67 @@ def address(image: Image.Image, *, quality: int) -> str:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=quality)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+class Markup(str):
+    """Text that is markup already: it is not escaped again."""
+
+
+def said(value: object) -> str:
+    """A value as markup: Markup as it is, numbers in groups of three digits, everything else escaped."""
+    if isinstance(value, Markup):
+        return value
+    return f"{value:,}" if isinstance(value, (int, float)) else escape(str(value))
+
+
+def page(title: str, body: str, more_style: str = "") -> str:
+    """A whole page; `body` is markup."""
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<style>{STYLE}{more_style}</style></head>"
+        f"<body><main><h1>{escape(title)}</h1>{body}</main></body></html>\n"
+    )
+
+
+def section(title: str, body: str, anchor: str = "") -> str:
+    """A part of a page under its heading; links reach it by `anchor`."""
+    name = f' id="{escape(anchor)}"' if anchor else ""
+    return f"<section{name}><h2>{escape(title)}</h2>{body}</section>"
+
+
+def table(
+    head: Sequence[object],
+    rows: Sequence[Sequence[object]],
+    *,
+    right: Collection[int] = (),
+    pale: Collection[int] = (),
+) -> Markup:
+    """A table that scrolls sideways in a box of its own; numbers stand to the right.
+
+    right  columns that hold numbers as text
+    pale   rows that stand back
+    """
+    first = rows[0] if rows else head
+    numbers = {at for at, value in enumerate(first) if at in right or isinstance(value, (int, float))}
+
+    def line(tag: str, cells: Sequence[object]) -> str:
+        return "".join(
+            f"<{tag}{' class=number' if at in numbers else ''}>{said(value)}</{tag}>" for at, value in enumerate(cells)
+        )
+
+    body = "".join(
+        f"<tr{' class=pale' if at in pale else ''}>{line('td', cells)}</tr>" for at, cells in enumerate(rows)
+    )
+    return Markup(f'<div class="wide"><table><tr>{line("th", head)}</tr>{body}</table></div>')
+
+
+def figure(source: str, alt: str, caption: str) -> str:
+    """A picture with words below it; `caption` is markup."""
+    return f'<figure><img src="{source}" alt="{escape(alt)}"><figcaption>{caption}</figcaption></figure>'
+
+
+def thumb(image: Image.Image, side: int) -> str:
+    """A small JPEG as a data address, `side` pixels on its longer side at most."""
+    image.thumbnail((side, side))
+    return address(image, quality=72)

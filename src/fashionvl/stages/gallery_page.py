@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from fashionvl.catalogue.style import STYLE, address
+from fashionvl.catalogue.style import address, figure, page, section, table
 from fashionvl.stages.gallery import LEVELS, Pointed, Shown, tile
 
 MORE_STYLE = """
@@ -29,20 +29,15 @@ def write_page(
     metrics  of the stage `align`: "<source>.<name>", and where the truth is known "<source>.<side>x<side>.<name>"
     names    how each source is called in a headline
     """
-    parts = [_counts(metrics, names), _skills(metrics), *(_picture(each, names) for each in shown)]
+    parts = [counts(metrics, names), section("Hits", skills(metrics)), *(_picture(each, names) for each in shown)]
     if shown:
-        parts.insert(2, f"<section><h2>Where words point</h2>{_key(shown)}</section>")
-    title = f"What words point at: {escape(kind)}"
-    head = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<style>{STYLE}{MORE_STYLE}</style></head>"
-    )
-    body = f"<body><main><h1>{title}</h1>{''.join(parts)}</main></body></html>\n"
-    path.write_text(head + body, encoding="utf-8", errors="backslashreplace")
+        parts.insert(2, section("Where words point", _key(shown)))
+    text = page(f"What words point at: {kind}", "".join(parts), MORE_STYLE)
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def _counts(metrics: Mapping[str, float], names: Mapping[str, str]) -> str:
+def counts(metrics: Mapping[str, float], names: Mapping[str, str]) -> str:
+    """How much is aligned at all, by source."""
     rows = [
         (
             source,
@@ -56,10 +51,10 @@ def _counts(metrics: Mapping[str, float], names: Mapping[str, str]) -> str:
         '<p class="quiet">Words that are aligned with patches. caption: what the captioner says and the text holds;'
         " teacher: every word of the text, which the captioner is told.</p>"
     )
-    return note + _table(("source", "pairs", "words a picture", "products"), rows)
+    return note + table(("source", "pairs", "words a picture", "products"), rows, right=range(1, 4))
 
 
-def _skills(metrics: Mapping[str, float]) -> str:
+def skills(metrics: Mapping[str, float]) -> str:
     """Hits beside those of random patches, where the truth is known."""
     rows = []
     for key in metrics:
@@ -79,19 +74,7 @@ def _skills(metrics: Mapping[str, float]) -> str:
         " (100 - random)."
     )
     head = ("source", "grid", "judged", "hit", "random", "skill")
-    return f'<section><h2>Hits</h2>{_table(head, rows)}<p class="quiet">{escape(note)}</p></section>'
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first column is text; what starts with a digit or a sign stands to the right."""
-
-    def cell(tag: str, at: int, value: str) -> str:
-        number = at > 0 and (rows[0][at][:1].isdigit() or rows[0][at][:1] in "+-")
-        return f"<{tag}{' class=number' if number else ''}>{escape(value)}</{tag}>"
-
-    top = "".join(cell("th", at, name) for at, name in enumerate(head))
-    body = "".join(f"<tr>{''.join(cell('td', at, value) for at, value in enumerate(row))}</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'
+    return f'{table(head, rows, right=range(1, 6))}<p class="quiet">{escape(note)}</p>'
 
 
 def _key(shown: Sequence[Shown]) -> str:
@@ -124,15 +107,11 @@ def _picture(shown: Shown, names: Mapping[str, str]) -> str:
         f'<div class="words">{"".join(_figure(shown, word) for word in row.pointed)}</div>'
         for row in shown.rows
     )
-    return f"<section><h2>{escape(shown.title)}</h2>{intro}{rows}</section>"
+    return section(shown.title, intro + rows)
 
 
 def _figure(shown: Shown, word: Pointed) -> str:
     chosen = ", ".join(f"{side} x {side}" for side, _ in word.patches)
     alt = f"Where the captioner looks for {word.text} on {shown.title}, and the chosen patches of {chosen}"
     hit = f"<br>{len(word.hits())} of {len(word.patches)} patches hit" if word.truth else ""
-    source = address(tile(shown.image, word), quality=80)
-    return (
-        f'<figure><img src="{source}" alt="{escape(alt, quote=True)}">'
-        f"<figcaption><b>{escape(word.text)}</b>{hit}</figcaption></figure>"
-    )
+    return figure(address(tile(shown.image, word), quality=80), alt, f"<b>{escape(word.text)}</b>{hit}")
