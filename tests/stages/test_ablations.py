@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState
 from fashionvl import checkpoint, config
 from fashionvl.catalogue.problems import Problem
 from fashionvl.patches.pyramid import Pyramid
-from fashionvl.stages import ablation, ablations, budget, clock
+from fashionvl.stages import ablation, ablation_table, ablations, budget, clock
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -30,9 +30,9 @@ def load(folder: Path, raw: dict) -> config.Params:
 
 def test_every_column_of_the_paper_is_there_and_is_built():
     settings = config.load(PARAMS)
-    assert set(settings.ablation.columns) == set(ablations.PAPER)
+    assert set(settings.ablation.columns) == set(ablation_table.PAPER)
     assert config.column(settings, "full") == settings.systems["kaleido"]
-    built = {name: config.column(settings, name) for name in ablations.PAPER}
+    built = {name: config.column(settings, name) for name in ablation_table.PAPER}
     assert built["whole"].objectives == built["full"].objectives
     assert list(built["B"].objectives) == ["mlm", "itm"]
     assert [name for name, row in built.items() if row.alignment == "none"] == ["random"]
@@ -48,7 +48,10 @@ def test_every_column_of_the_paper_is_there_and_is_built():
 
 
 def test_the_papers_steps_have_the_papers_signs():
-    gained = {(before, after): ablations.PAPER[after] - ablations.PAPER[before] for before, after in ablations.STEPS}
+    gained = {
+        (before, after): ablation_table.PAPER[after]["SumR"] - ablation_table.PAPER[before]["SumR"]
+        for before, after in ablations.STEPS
+    }
     assert [step for step, gain in gained.items() if gain < 0] == [("B", "B+V")]
     assert gained["random", "full"] == pytest.approx(20.02)
 
@@ -71,6 +74,19 @@ def test_the_papers_steps_have_the_papers_signs():
         (lambda asked: asked["columns"].update(C="kaleido"), r"no row 'C' under ablation\.table"),
         (lambda asked: asked.update(patches=["fixed"]), "columns.whole must be listed by run_patches or"),
         (lambda asked: asked.update(patches=["whole", "fixed", "kaleido"]), "DVC makes each of them once"),
+        (lambda asked: asked.update(tasks=["retrieval"]), r"ablation\.tasks must be of \['category', .* each once"),
+        (lambda asked: asked.update(tasks=["category", "category"]), r"ablation\.tasks must be of .* each once"),
+        (lambda asked: asked.update(finetune={"retrieval": {}}), r"ablation\.finetune must be a table with keys of"),
+        (lambda asked: asked.update(finetune={"category": 3}), r"ablation\.finetune\.category must be a table"),
+        (
+            lambda asked: asked.update(finetune={"category": {"lr": 1}}),
+            r"unknown key 'ablation\.finetune\.category\.lr'",
+        ),
+        (lambda asked: asked.update(finetune={"category": {"training": 3}}), r"category\.training must be a table"),
+        (
+            lambda asked: asked.update(finetune={"captioning": {"training": {"step": 1}}}),
+            r"unknown key 'ablation\.finetune\.captioning\.training\.step'",
+        ),
         (lambda asked: asked["evaluate"].update(ask=1), r"unknown key 'ablation\.evaluate\.ask'"),
     ],
 )
@@ -199,7 +215,7 @@ def shelve(folder: Path, run: str, sum_of: float, hits: int) -> None:
     """A run folder in which the first `hits` of ten queries a direction are right."""
     out = folder / run
     out.mkdir(parents=True)
-    metrics = dict.fromkeys(ablations.SHOWN, hits / 10) | {ablations.SUM: sum_of, "sampled.itr.R@1.low": 0.0}
+    metrics = dict.fromkeys(ablation_table.SHOWN, hits / 10) | {ablation_table.SUM: sum_of, "sampled.itr.R@1.low": 0.0}
     checkpoint.write_card(out, {"steps": 100, "ranking_seconds": 1.0, "metrics": metrics})
     (out / "history.jsonl").write_text('{"step": 100, "seconds": 60.0}\n')
     query = {"protocol": "sampled", "draw": 0, "picture": 0}
@@ -217,22 +233,22 @@ def test_the_table_has_means_spreads_and_signs(tmp_path):
         shelve(folder, f"full-{seed}", full, 8)
         shelve(folder, f"random-{seed}", base, 5)
     columns = {name: ablations.read(name, [1, 2], folder) for name in ("full", "random")}
-    step = ablations.gain(columns, "random", "full", 7)
-    assert step.ours == -11.0
-    assert step.error == pytest.approx((2 / 2 + 8 / 2) ** 0.5)
-    assert not step.agrees  # the paper gains
-    assert step.clear
+    step = ablations.step(columns, "random", "full", 7)
+    assert step.gains["SumR"].ours == -11.0
+    assert step.gains["SumR"].error == pytest.approx((2 / 2 + 8 / 2) ** 0.5)
+    assert not step.gains["SumR"].agrees  # the paper gains
+    assert step.gains["SumR"].clear
     mean, low, high = step.paired["sampled.itr.R@1"]
     assert mean == pytest.approx(30)
     assert 0 <= low < mean < high
     found = ablations.numbers(columns, {"full - random": step})
-    assert found["full"][ablations.SUM] == 301
-    assert found["full"][f"{ablations.SUM}.sd"] == pytest.approx(2**0.5)
+    assert found["full"][ablation_table.SUM] == 301
+    assert found["full"][f"{ablation_table.SUM}.sd"] == pytest.approx(2**0.5)
     assert "sampled.itr.R@1.low" not in found["full"]
     assert found["full - random"]["agrees"] is False
-    assert "| full | 100 | 1.0 | 80.0 ± 0.0 |" in ablations.table(columns)
-    assert "| full - random | +20.0 | -11.0 ± 2.2 |" in ablations.signs({"full - random": step})
-    assert "against the paper's |" in ablations.signs({"full - random": step})
+    assert "| full | 100 | 1.0 | 80.0 ± 0.0 |" in ablation_table.table(columns)
+    assert "| full - random | +20.0 | -11.0 ± 2.2 |" in ablation_table.signs({"full - random": step})
+    assert "against the paper's |" in ablation_table.signs({"full - random": step})
 
 
 def test_one_seed_has_no_spread_and_settles_nothing(tmp_path):
@@ -240,11 +256,11 @@ def test_one_seed_has_no_spread_and_settles_nothing(tmp_path):
     shelve(folder, "full-1", 300.0, 8)
     shelve(folder, "random-1", 290.0, 5)
     columns = {name: ablations.read(name, [1], folder) for name in ("full", "random")}
-    step = ablations.gain(columns, "random", "full", 7)
-    assert step.agrees
-    assert not step.clear
-    assert f"{ablations.SUM}.sd" not in ablations.numbers(columns, {})["full"]
-    assert "as the paper's, not clear" in ablations.signs({"full - random": step})
+    step = ablations.step(columns, "random", "full", 7)
+    assert step.gains["SumR"].agrees
+    assert not step.gains["SumR"].clear
+    assert f"{ablation_table.SUM}.sd" not in ablations.numbers(columns, {})["full"]
+    assert "as the paper's, not clear" in ablation_table.signs({"full - random": step})
 
 
 def test_a_run_that_is_missing_is_one_sentence(tmp_path):
