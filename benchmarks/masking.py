@@ -16,7 +16,6 @@ hide_share, random_share      likewise, 256 rows at once: of `hide` alone; of ma
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -151,11 +150,7 @@ def measure(of: Catalogue, folder: Path, rounds: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    catalogues = os.environ.get("FASHIONVL_CATALOGUES")
-    default = (
-        next((path.parent for path in sorted(Path(catalogues).glob("*/catalogue.csv"))), None) if catalogues else None
-    )
-    parser.add_argument("--catalogue", type=Path, default=default or Path("data"))
+    parser.add_argument("--catalogue", type=Path, default=pretrain_step.default_catalogue())
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     if not (arguments.catalogue / "catalogue.csv").exists():

@@ -43,6 +43,13 @@ SIZES = {
 }
 
 
+def default_catalogue() -> Path:
+    """The first catalogue of FASHIONVL_CATALOGUES, or data/."""
+    catalogues = os.environ.get("FASHIONVL_CATALOGUES")
+    found = sorted(Path(catalogues).glob("*/catalogue.csv")) if catalogues else []
+    return found[0].parent if found else Path("data")
+
+
 def read_catalogue(folder: Path, most: int) -> Catalogue:
     """The first products of a catalogue.csv, all for training; pictures are not opened."""
     rows = pd.read_csv(folder / "catalogue.csv", dtype=str, keep_default_na=False, nrows=most)
@@ -221,11 +228,7 @@ def measure(name: str, of: Catalogue, folder: Path, rounds: int, count: int) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    catalogues = os.environ.get("FASHIONVL_CATALOGUES")
-    default = (
-        next((path.parent for path in sorted(Path(catalogues).glob("*/catalogue.csv"))), None) if catalogues else None
-    )
-    parser.add_argument("--catalogue", type=Path, default=default or Path("data"))
+    parser.add_argument("--catalogue", type=Path, default=default_catalogue())
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     arguments = parser.parse_args()
