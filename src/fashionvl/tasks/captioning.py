@@ -21,7 +21,7 @@ from fashionvl.masking import IGNORE
 from fashionvl.models.single_stream import SingleStream, stream_dtype
 from fashionvl.patches.store import Store
 from fashionvl.tasks import saying
-from fashionvl.tasks.pairs import Chance, Pairs, Shop, by_length
+from fashionvl.tasks.pairs import Chance, Pairs, Shop, matched_epoch
 from fashionvl.words import NO_WORD, Texts, Words
 
 MODES = ("causal", "mask_all")
@@ -83,11 +83,7 @@ def drawing(
 
     @lru_cache(maxsize=2)
     def epoch(number: int) -> Pairs:
-        generator = chance(0, number)
-        drawn = products[torch.randperm(len(products), generator=generator)]
-        pictures = shop.view(drawn, generator=generator)
-        pairs = Pairs(drawn, pictures, torch.ones(len(drawn), dtype=torch.bool), pictures)
-        return by_length(pairs, lengths, batch=batch, generator=generator)
+        return matched_epoch(shop, products, lengths, batch=batch, generator=chance(0, number))
 
     def draw(step: int, part: int, parts: int) -> Question:
         pairs = epoch(step // in_epoch)[slice(at := step % in_epoch * batch, at + batch)]

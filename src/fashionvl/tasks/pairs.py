@@ -122,6 +122,14 @@ def draw_epoch(shop: Shop, *, same_kind: float, mismatched: float, generator: Ge
     return Pairs(text, shop.view(seen, generator=generator), matched, shop.view(lender, generator=generator))
 
 
+def matched_epoch(shop: Shop, products: Tensor, lengths: Tensor, *, batch: int, generator: Generator) -> Pairs:
+    """Some products (n,) int64 once, each with its text and one random view, as `by_length` puts them in batches."""
+    drawn = products[torch.randperm(len(products), generator=generator)]
+    view = shop.view(drawn, generator=generator)
+    pairs = Pairs(drawn, view, torch.ones(len(drawn), dtype=torch.bool), view)
+    return by_length(pairs, lengths, batch=batch, generator=generator)
+
+
 def by_length(pairs: Pairs, lengths: Tensor, *, batch: int, generator: Generator) -> Pairs:
     """Put texts of like length into one batch, to save padding; whole batches come in random order.
 

@@ -21,7 +21,7 @@ from fashionvl.catalogue.problems import Problem
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.pyramid import Pyramid
 from fashionvl.patches.store import Store
-from fashionvl.tasks.pairs import Chance, Pairs, Shop, by_length
+from fashionvl.tasks.pairs import Chance, Pairs, Shop, matched_epoch
 from fashionvl.words import NO_WORD, Texts, Words
 
 COLUMNS = ("both", "image", "text")  # what is shown of a row; the columns of the table of results
@@ -118,11 +118,7 @@ def drawing(
 
     @lru_cache(maxsize=2)
     def epoch(number: int) -> Pairs:
-        generator = chance(0, number)
-        some = products[torch.randperm(len(products), generator=generator)]
-        view = shop.view(some, generator=generator)
-        pairs = Pairs(some, view, torch.ones(len(some), dtype=torch.bool), view)
-        return by_length(pairs, lengths, batch=batch, generator=generator)
+        return matched_epoch(shop, products, lengths, batch=batch, generator=chance(0, number))
 
     def draw(step: int, part: int, parts: int) -> Question:
         at = step % in_epoch * batch
