@@ -158,7 +158,7 @@ def _balanced(bench: Bench, model: SingleStream, desk: ranking.Desk, accelerator
     pairs = retrieval.pairs_needed(lists)
     alone = matching.glances(model, desk, *pairs)
     with accelerator.autocast():
-        odds = matching.score_pairs(model, desk, *pairs) - alone
+        odds = matching.head_odds(model, desk, *pairs)
     products = len(bench.catalogue.products)
     of_head, of_likeness = (
         retrieval.listed(lists, retrieval.looked_up(*pairs, scores, products)) for scores in (odds, alone)

@@ -29,7 +29,6 @@ class Desk(Protocol):
     def store(self) -> Store: ...
 
 
-@torch.inference_mode()
 def score_pairs(
     model: SingleStream,
     desk: Desk,
@@ -38,11 +37,26 @@ def score_pairs(
     *,
     say: Callable[[str], None] = lambda line: None,
 ) -> np.ndarray:
-    """The log-odds of "these belong together".
+    """The log-odds of "these belong together": those of the head, and what a likeness adds to them.
 
     pictures (n,) int, products (n,) int   the pairs
     say      receives a line of progress every few seconds
     -> (n,) float64
+    """
+    odds = head_odds(model, desk, pictures, products, say=say)
+    return odds if model.likeness is None else odds + glances(model, desk, pictures, products)
+
+
+@torch.inference_mode()
+def head_odds(
+    model: SingleStream,
+    desk: Desk,
+    pictures: np.ndarray,
+    products: np.ndarray,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> np.ndarray:
+    """The log-odds that the matching head alone gives; arguments and answer as those of `score_pairs`.
 
     The picture side is embedded once; pairs are read in order of text length, so that little is padding; the last
     layer answers at [CLS] only.
@@ -53,17 +67,17 @@ def score_pairs(
     lengths = (desk.texts.ids != desk.words.pad).sum(dim=1).numpy()
     patches = desk.store.pyramid.patches
     order = np.lexsort((products, lengths[products]))
-    scores = np.zeros(len(order)) if model.likeness is None else glances(model, desk, pictures, products)
+    odds = np.zeros(len(order))
     began = spoke = time.monotonic()
     for start in range(0, len(order), PAIRS_AT_ONCE):
         rows = order[start : start + PAIRS_AT_ONCE]
         ids = trimmed(desk.texts.ids[products[rows]], pad=desk.words.pad, patches=patches).to(device)
-        scores[rows] += _match(model, ids, ids != desk.words.pad, embedded[torch.from_numpy(row_of_picture[rows])])
+        odds[rows] = _match(model, ids, ids != desk.words.pad, embedded[torch.from_numpy(row_of_picture[rows])])
         if time.monotonic() - spoke > REPORT_SECONDS:
             spoke = time.monotonic()
             left = (spoke - began) / (start + len(rows)) * (len(order) - start - len(rows))
             say(f"{start + len(rows)}/{len(order)} pairs  {left:.0f} s left")
-    return scores
+    return odds
 
 
 def _embed(model: SingleStream, desk: Desk, pictures: np.ndarray, device: torch.device) -> Tensor:
