@@ -11,9 +11,10 @@ import torch
 import yaml
 from accelerate.state import AcceleratorState
 
+import fashionvl
 from fashionvl import checkpoint, config
 from fashionvl.catalogue.problems import Problem
-from fashionvl.stages import courses, examine, finetune, scorers
+from fashionvl.stages import courses, evidence, examine, finetune, scorers
 
 TASKS = ["retrieval", "category", "sub_category", "captioning"]
 PRODUCTS = 24
@@ -99,15 +100,20 @@ def test_confidence_is_as_it_is_where_validation_knows_no_class(capfd):
     assert json.loads(Path("build/metrics/kaleido-category.json").read_text())["both.temperature"] == 1.0
 
 
-def test_a_catalogue_without_the_labels_is_told_what_to_do():
+def test_what_the_catalogue_has_no_labels_for_is_left_out(capfd):
     table = Path("build/catalogue/products.parquet")
     before = table.read_bytes()
     pd.read_parquet(table).assign(sub_category="").to_parquet(table)
     try:
-        with pytest.raises(Problem, match=r"has a sub_category: take 'sub_category' out of run_tasks in params\.yaml"):
-            finetune.main("kaleido-sub_category")
+        assert both("sub_category") == {}
     finally:
         table.write_bytes(before)
+    said = capfd.readouterr().out
+    assert "no product of the training split has a sub_category: it is not learned" in said
+    assert "there is nothing to measure" in said
+    assert not list(Path("build/evaluation/kaleido-sub_category").glob("*.parquet")), "of a run before"
+    assert "sub_category" not in fashionvl.load("build/runs/kaleido").facts["parts"]
+    assert "kaleido-sub_category" not in dict(evidence.trainings_of(config.load(Path("params.yaml")), Path("build")))
 
 
 @pytest.mark.parametrize("task", ["retrieval", "captioning"])

@@ -119,6 +119,8 @@ class RunShelf:
         for part in (*TASKS, "captioner"):
             if (self._place(part) / "card.json").is_file():
                 card = checkpoint.read_card(self._place(part))
+                if "lacking" in card:
+                    continue  # the catalogue had nothing to learn it from
                 known = {name: card[name] for name in KEPT if name in card}
                 found[part] = known | {"metrics": self._metrics(f"{self.system}-{part}")}
         return found

@@ -60,10 +60,10 @@ def main(
 
 def taught_here(tasks: list[str], catalogue: Catalogue, item: str) -> list[str]:
     """The tasks that this catalogue has answers for; says which it has none for."""
-    lacking = [task for task in tasks if task in labels.TASKS and not labels.is_asked(catalogue, task)]
-    for task in lacking:
-        print(f"{STAGE} {item}  no product of the training split has a {task}: it is left out", flush=True)
-    return [task for task in tasks if task not in lacking]
+    reasons = {task: labels.why_not(catalogue, task) for task in tasks}
+    for reason in filter(None, reasons.values()):
+        print(f"{STAGE} {item}  {reason}: it is left out", flush=True)
+    return [task for task in tasks if reasons[task] is None]
 
 
 def mark_of(task: str, bench: courses.Bench, asked: config.Params) -> str:

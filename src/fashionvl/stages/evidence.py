@@ -86,8 +86,8 @@ def present(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a file of JSON; None where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    """The content of a file of JSON; None where there is none, or nothing in it."""
+    return (json.loads(path.read_text(encoding="utf-8")) or None) if path.exists() else None
 
 
 def frame(path: Path) -> pd.DataFrame | None:
@@ -119,7 +119,7 @@ def trainings_of(settings: config.Params, build: Path) -> Iterator[tuple[str, Tr
     """Every training that is over, by name."""
     for folder in folders_of(settings):
         history = build / folder / "history.jsonl"
-        if not history.exists():
+        if not history.exists() or not history.stat().st_size:
             continue
         last = json.loads(history.read_text(encoding="utf-8").splitlines()[-1])
         curves = pd.read_csv(build / folder / "curves.csv")

@@ -1,5 +1,6 @@
 """Stage `examine SYSTEM-TASK`: build/finetuned/<system>-<task> -> build/evaluation/<system>-<task> and its metrics."""
 
+import shutil
 import time
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +11,7 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 
-from fashionvl import config, training
+from fashionvl import checkpoint, config, training
 from fashionvl.catalogue import Catalogue
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.stages import confusion, courses, evaluate, finetune, machine, options, run, scorers
@@ -33,10 +34,16 @@ def main(
     settings = config.load(params)
     system, task = finetune.parts_of(item)
     row = config.row(settings.systems, system, "systems")
+    folder = build / "evaluation" / item
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    lacking = checkpoint.read_card(build / "finetuned" / item).get("lacking")
+    if lacking is not None:
+        print(f"examine {item}  {lacking}: there is nothing to measure", flush=True)
+        evaluate.publish({}, "examine", item, settings, folder, build, began)
+        return
     catalogue = Catalogue.load(build / "catalogue", data)
     bench = courses.Bench.of(row, settings, catalogue, build, build / "finetuned" / item)
-    folder = build / "evaluation" / item
-    folder.mkdir(parents=True, exist_ok=True)
     found = EXAMS[task](bench, folder, f"examine {item}")
     evaluate.publish(found, "examine", item, settings, folder, build, began)
 

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from fashionvl import checkpoint, config, training
 from fashionvl.catalogue import Catalogue
 from fashionvl.stages import courses, machine, options, run
+from fashionvl.tasks import labels
 
 
 def main(
@@ -27,13 +28,20 @@ def main(
     settings = config.load(params)
     system, task = parts_of(item)
     row = config.row(settings.systems, system, "systems")
+    catalogue, out = Catalogue.load(build / "catalogue", data), build / "finetuned" / item
+    facts = {"stage": "finetune", "item": item, "system": system}
+    reason = labels.why_not(catalogue, task)
+    if reason is not None:
+        print(f"finetune {item}  {reason}: it is not learned", flush=True)
+        shelve_nothing(out, {**facts, "task": task, "lacking": reason})
+        return
     accelerator = machine.accelerator()
     teach(
         task,
-        courses.Bench.of(row, settings, Catalogue.load(build / "catalogue", data), build, build / "runs" / system),
-        build / "finetuned" / item,
+        courses.Bench.of(row, settings, catalogue, build, build / "runs" / system),
+        out,
         work,
-        facts={"stage": "finetune", "item": item, "system": system},
+        facts=facts,
         accelerator=accelerator,
         stop_after=stop_after,
     )
@@ -76,6 +84,14 @@ def teach(
         more = course.finish(accelerator)
         card = {**facts, "task": task, "patches": bench.row.patches, "recipe": asdict(recipe), "model": course.sizes}
         machine.shelve(out, folder, course.model, {**card, **course.facts, **more})
+
+
+def shelve_nothing(out: Path, card: dict[str, str]) -> None:
+    """Leave the files of a training that there was nothing for, without weights and without a step."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "history.jsonl").write_text("")
+    (out / "curves.csv").write_text("step,loss\n")
+    checkpoint.save(out, {}, {**card, "metrics": {}})
 
 
 def parts_of(item: str) -> tuple[str, str]:

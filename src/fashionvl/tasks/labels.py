@@ -35,6 +35,13 @@ def is_asked(catalogue: Catalogue, task: str) -> bool:
     return bool((_labels(catalogue, task)[catalogue.in_split("train")] != "").any())
 
 
+def why_not(catalogue: Catalogue, task: str) -> str | None:
+    """Why a catalogue cannot teach a task, of whatever kind; None where it can."""
+    if task not in TASKS or is_asked(catalogue, task):
+        return None
+    return f"no product of the training split has a {task}"
+
+
 def answers(catalogue: Catalogue, task: str, classes: Sequence[str]) -> NDArray[np.int64]:
     """-> (N,) int64   the class of every product; NO_LABEL, or UNKNOWN where it is none of these classes."""
     return _numbers(_labels(catalogue, task), classes)
