@@ -187,6 +187,20 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """When a newly trained system takes the champion's place (tasks/verdict.py); recalls and accuracies are shares."""
+
+    split: str  # whose products are asked for
+    queries: int  # products, at most
+    candidates: int  # wrong ones that each is listed with
+    least_gain: float  # what the lower end of the interval of the main number's gain must lie above
+    worst: float  # how far a metric may fall
+    worst_slice: float  # how far the main number may fall within a slice
+    slices: list[str]  # columns of the catalogue, or attributes.x
+    least_slice: int  # groups of a slice that is compared
+
+
+@dataclass(frozen=True)
 class Ranking:
     """How retrieval is learned from a pre-trained system (tasks/ranking.py); a batch counts products."""
 
@@ -268,6 +282,7 @@ class Params:
     captioner: Captioner
     alignment: Alignment
     evaluate: Evaluate
+    gate: Gate
     finetune: Finetune
     ablation: Ablation
 
@@ -284,6 +299,7 @@ def load(path: Path) -> Params:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     params: Params = build(Params, raw, "")
     _check_runs(params)
+    _check_gate(params.gate)
     _check_ablation(params)
     for kind, patches in params.patches.items():
         _check_grids(patches.grids, f"patches.{kind}.grids")
@@ -317,6 +333,19 @@ def _check_runs(params: Params) -> None:
             raise ConfigError(f"params.yaml: run.{system} says the patches {kind!r}, its row {said!r}; make them agree")
         if kind not in params.run_patches:
             raise ConfigError(f"params.yaml: {system} reads the patches {kind!r}, which run_patches does not list")
+
+
+def _check_gate(gate: Gate) -> None:
+    """What would open or shut the gate for every system is a mistake."""
+    _expect(gate.split in ("val", "test"), gate.split, "val or test, which nothing was trained on", "gate.split")
+    for name in ("queries", "candidates", "least_slice"):
+        _expect(getattr(gate, name) > 0, getattr(gate, name), "above 0", f"gate.{name}")
+    for name in ("least_gain", "worst", "worst_slice"):
+        _expect(0 <= getattr(gate, name) < 1, getattr(gate, name), "a share from 0 to below 1", f"gate.{name}")
+    columns = ("category", "sub_category")
+    for name in gate.slices:
+        known = name in columns or name.startswith("attributes.")
+        _expect(known, name, f"attributes.x or one of {list(columns)}", "gate.slices")
 
 
 def _check_ablation(params: Params) -> None:
