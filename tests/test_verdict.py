@@ -94,6 +94,13 @@ def test_a_gain_that_may_be_luck_is_none():
     assert "does not rise for certain" in found.reasons[0]
 
 
+def test_one_that_is_worse_is_not_promoted():
+    found = judged(answered(WEAK, RIGHT), answered(STRONG, RIGHT))
+    assert not found.promote
+    assert found.reasons[0].startswith(f"{MAIN} falls from")
+    assert sum(reason.startswith(f"{MAIN} falls") for reason in found.reasons) == 1
+
+
 def test_the_wanted_gain_can_be_set():
     sides = answered(STRONG, RIGHT), answered(WEAK, RIGHT)
     low = judged(*sides).table[0]["low"]

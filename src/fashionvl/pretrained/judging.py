@@ -7,7 +7,6 @@ own way, so that one which was trained on an older catalogue, with other words a
 DIR gets ranks.parquet and rows.parquet of each, verdict.md, and last verdict.json.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -164,8 +163,8 @@ def _program() -> None:
     asked = parser.parse_args()
     if len(asked.folders) > 2:
         parser.error("a challenger and a champion are compared, not more")
-    found = main(**vars(asked))
-    print(json.dumps({"promote": found.promote, "reasons": found.reasons}, ensure_ascii=False))
+    main(**vars(asked))
+    print(f"gate  every answer and the verdict are in {asked.out}", flush=True)
 
 
 if __name__ == "__main__":

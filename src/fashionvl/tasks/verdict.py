@@ -166,6 +166,8 @@ def _gain(main: dict[str, Any], bounds: Bounds) -> tuple[bool, str]:
         return True, f"{MAIN} rises {numbers}"
     if main["gain"] == main["low"] == main["high"] == 0:
         return False, f"{MAIN} is the same for every product, {_percent(main['champion'])}: the champion stays"
+    if main["high"] < 0:
+        return False, f"{MAIN} falls {numbers}"
     bound = f"its lower end must lie above {100 * bounds.least_gain:g}"
     return False, f"{MAIN} does not rise for certain, {numbers}: {bound}"
 
