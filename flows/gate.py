@@ -74,7 +74,7 @@ def _fetched(version: Version, place: Path) -> Path:
 def _compare(folders: list[Path], out: Path, root: Path) -> None:
     """Run the library's judging to its end; it ends with this process."""
     judging = [sys.executable, "-m", "fashionvl.pretrained.judging", *map(str, folders), "--out", str(out)]
-    paths = [str(env.ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(env.ROOT / "src"), str(env.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     answer = subprocess.run(
         [sys.executable, "-m", "flows.guard", "--kill", *judging],
         cwd=root,
