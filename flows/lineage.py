@@ -14,6 +14,8 @@ from flows import data, env, ledger
 SHOWN = re.compile(r"^sampled\..*R@1$|^full\..*R@1$|^(image|both)\.accuracy$|\.cider$")
 TEMPERATURE = ".temperature"  # of all that is measured, what changes how a system answers
 
+SETTLED = ("build/patches", "build/alignment", "build/metrics")  # what a system has of these are settings, or nothing
+
 
 class LineageError(Exception):
     """What a system is made of is not there or not up to date; the message says what to do."""
@@ -61,7 +63,7 @@ def made_of(system: str, root: Path = env.ROOT) -> Made:
         "alignment": params["alignment"],
         "temperatures": {name: _named(found, TEMPERATURE) for name, found in measured.items()},
     }
-    weighed = {path: md5 for path, md5 in parts.items() if not path.startswith(("build/patches", "build/alignment"))}
+    weighed = {path: md5 for path, md5 in parts.items() if not path.startswith(SETTLED)}
     said = json.dumps([system, weighed, settings], sort_keys=True)
     md5 = hashlib.md5(said.encode(), usedforsecurity=False).hexdigest()
     return Made(md5, parts, {**ledger.tags(), **_tags(system, md5, measured, root)})
