@@ -17,6 +17,7 @@ run: {kaleido: kaleido}
 run_tasks: []
 systems: {kaleido: {steps: 20, pause: 0.02}}
 seed: 7
+tracking: {checkpoints: last}
 """
 
 PIPELINE = """\
@@ -71,6 +72,7 @@ out.mkdir(parents=True, exist_ok=True)
 shutil.copy(history, out / "history.jsonl")
 (out / "curves.csv").write_text("step,loss\\n1,1\\n")
 (out / "code.txt").write_text("the code of this checkout")
+(out / "model.safetensors").write_bytes(b"weights")
 (out / "card.json").write_text(json.dumps({"metrics": {"loss": 0.1, "i2t.R@1": 0.5}}))
 shutil.rmtree(work)
 """
