@@ -12,7 +12,14 @@ from typing import Any
 import yaml
 
 PIPELINES = ("dvc.yaml", "ablations/dvc.yaml")
-CHECKPOINTS = ("last", "none")
+SETTINGS = {
+    "checkpoints": ("last", "none"),  # whether the weights of finished trainings go to MLflow
+    "pictures": (
+        "none",
+        "local",
+        "all",
+    ),  # pages with the user's pictures; local: where MLflow is a file of this machine
+}
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the other one takes a second for dvc.lock
 
 
@@ -25,14 +32,19 @@ def read(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), _Loader)
 
 
-def checkpoints(root: Path | None = None) -> str:
-    """`tracking.checkpoints` of params.yaml: whether the weights of finished trainings go to MLflow: last | none."""
+def settings(root: Path | None = None) -> dict[str, str]:
+    """`tracking` of params.yaml: what MLflow may be told, by what it is about (SETTINGS); {} where there is no file.
+
+    Raises FactError where it does not say.
+    """
     path = (root or Path()) / "params.yaml"
-    said = _value("tracking.checkpoints", read(path) or {}) if path.exists() else "none"
-    if said not in CHECKPOINTS:
-        told = json.dumps(said) if said != {} else "nothing"
-        raise FactError(f"{path} has {told} at tracking.checkpoints; write one of {', '.join(CHECKPOINTS)} there")
-    return said
+    if not path.exists():
+        return {}
+    said = _value("tracking", read(path) or {})
+    for name, known in SETTINGS.items():
+        if not isinstance(said, dict) or said.get(name) not in known:
+            raise FactError(f"{path} must say what becomes of tracking.{name}: one of {', '.join(known)}")
+    return {name: said[name] for name in SETTINGS}
 
 
 def params_of(stage: str, item: str | None, root: Path | None = None) -> dict[str, str]:

@@ -43,11 +43,11 @@ OUTPUTS = {
 }
 ALIVE = "alive"
 WEIGHTS = "model.safetensors"
+PAGES = ("report.html", "index.html")  # that show the user's pictures
 KEPT = (
+    *PAGES,
     "card.json",
     "curves.csv",
-    "report.html",
-    "index.html",
     "compare.json",
     "yardsticks.json",
     "ablations.md",
@@ -107,12 +107,14 @@ def _stay_alive(place: Path) -> IO[bytes]:
 class Entry:
     """The entry of one run of a stage, while it runs."""
 
-    def __init__(self, stage: str, item: str | None, *, group: int | None = None, checkpoints: str = "none"):
+    def __init__(
+        self, stage: str, item: str | None, *, group: int | None = None, settings: dict[str, str] | None = None
+    ):
         """
-        group        the process group of the stage, whose use of the machine is recorded
-        checkpoints  which weights of a finished training go to MLflow: last | none
+        group     the process group of the stage, whose use of the machine is recorded
+        settings  what MLflow may be told (facts.settings)
         """
-        self.stage, self.item, self.group, self.checkpoints = stage, item, group, checkpoints
+        self.stage, self.item, self.group, self.settings = stage, item, group, settings or {}
         self.started = time.time()
         self.place: Path | None = None
         self.alive: IO[bytes] | None = None
@@ -145,6 +147,7 @@ class Entry:
             "tags": {**where, **({"dvc.stage": os.environ["DVC_STAGE"]} if "DVC_STAGE" in os.environ else {})},
             "pipeline": parent.identity(run) if run else None,
             "group": self.group,
+            "pictures": self.settings.get("pictures"),
             "code": None,
         }
         write(before, self.facts)
@@ -160,7 +163,7 @@ class Entry:
             for file in [output] if output.is_file() else [output / name for name in KEPT]:
                 if file.exists() and output != place:
                     shutil.copy2(file, place / file.name)
-            if self.checkpoints == "last" and (output / WEIGHTS).exists():
+            if self.settings.get("checkpoints") == "last" and (output / WEIGHTS).exists():
                 _link(output / WEIGHTS, place / "checkpoints" / WEIGHTS)
         ended = time.time()
         write(place / "entry.json", {**self.facts, "code": code, "ended": ended})

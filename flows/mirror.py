@@ -107,7 +107,8 @@ class Stage:
         self.tell()
         if code == 0:
             self._tell_card(ended)
-            for file in (self.place / name for name in ledger.KEPT if name != "history.jsonl"):
+            hidden = () if _may_show(entry.get("pictures")) else ledger.PAGES
+            for file in (self.place / name for name in ledger.KEPT if name not in ("history.jsonl", *hidden)):
                 if file.exists():
                     self.client.log_artifact(self.run_id, str(file))
             if (self.place / "history.jsonl").exists():
@@ -210,6 +211,11 @@ def log_numbers(client: Any, run_id: str, named: dict[str, Any], at: int, step: 
 def _parent_tag(client: Any, experiment: str, identity: str | None) -> dict[str, str]:
     run = find(client, experiment, identity) if identity else None
     return {MLFLOW_PARENT_RUN_ID: run.info.run_id} if run is not None else {}
+
+
+def _may_show(pictures: str | None) -> bool:
+    """True when the user's pictures may go to this MLflow."""
+    return pictures == "all" or (pictures == "local" and "MLFLOW_TRACKING_URI" not in os.environ)
 
 
 def _said_since(lock: Path, ended: float) -> bool:

@@ -56,7 +56,7 @@ def run(name: str, item: str | None, options: Sequence[str]) -> int:
     command = [sys.executable, "-m", f"fashionvl.stages.{name}", *([item] if item else []), *options]
     paths = [str(env.ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-    checkpoints = facts.checkpoints()
+    settings = facts.settings()
     with guard.turn(env.work() / "accelerator.lock", label) if name in TRAINERS else nullcontext():
         child = subprocess.Popen(
             command,
@@ -67,7 +67,7 @@ def run(name: str, item: str | None, options: Sequence[str]) -> int:
         )
         _pass_signals_on(child)
         threading.Thread(target=_sweep, args=[child], daemon=True).start()
-        entry = ledger.Entry(name, item, group=child.pid, checkpoints=checkpoints)
+        entry = ledger.Entry(name, item, group=child.pid, settings=settings)
 
         def begin(run_folder: Path | None) -> None:
             entry.open(run_folder)

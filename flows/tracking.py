@@ -195,7 +195,7 @@ def _away() -> tuple[type[Exception], ...]:
 
 def catch_up() -> int:
     """Have the mirror tell what has ended -> 0, or 3 with a sentence when it could not."""
-    said = bell.settle()
+    said = bell.settle(seconds=HANG_SECONDS)
     if said:
         print(said, file=sys.stderr)
     return AWAY if said else 0

@@ -250,6 +250,14 @@ class Ablation:
 
 
 @dataclass(frozen=True)
+class Tracking:
+    """What MLflow may be told (flows/facts.py)."""
+
+    checkpoints: str  # last | none: whether the weights of finished trainings go there
+    pictures: str  # none | local | all: whether pages with the user's pictures go there
+
+
+@dataclass(frozen=True)
 class Params:
     """All of params.yaml."""
 
@@ -270,6 +278,7 @@ class Params:
     evaluate: Evaluate
     finetune: Finetune
     ablation: Ablation
+    tracking: Tracking
 
 
 def load(path: Path) -> Params:

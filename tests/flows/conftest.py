@@ -17,7 +17,7 @@ run: {kaleido: kaleido}
 run_tasks: []
 systems: {kaleido: {steps: 20, pause: 0.02}}
 seed: 7
-tracking: {checkpoints: last}
+tracking: {checkpoints: last, pictures: local}
 """
 
 PIPELINE = """\

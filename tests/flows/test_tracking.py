@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -66,15 +67,15 @@ def test_only_numbers_are_metrics():
     assert [number(value) for value in (1, 0.5, float("nan"), True, "1", None, [1])] == [True, True, True] + [False] * 4
 
 
-def test_what_becomes_of_weights_must_be_said(tmp_path):
-    assert facts.checkpoints(tmp_path) == "none"  # nothing can run there
-    for said, good in (("last", True), ("none", True), ("best", False), ("", False)):
-        (tmp_path / "params.yaml").write_text(f"tracking: {{checkpoints: {said}}}\n" if said else "seed: 7\n")
-        if good:
-            assert facts.checkpoints(tmp_path) == said
-        else:
-            with pytest.raises(facts.FactError, match=r"write one of last, none"):
-                facts.checkpoints(tmp_path)
+@pytest.mark.parametrize(
+    "said", ["seed: 7", "tracking: {checkpoints: last}", "tracking: {checkpoints: best, pictures: all}"]
+)
+def test_what_mlflow_may_be_told_must_be_said(project, said):
+    assert facts.settings(project.root) == {"checkpoints": "last", "pictures": "local"}
+    project.write("params.yaml", f"{said}\n")
+    answer = project.run(sys.executable, "-m", "flows.stage", "catalogue")
+    assert answer.returncode == 2
+    assert re.match(r"params.yaml must say what becomes of tracking\.\w+: one of \w+, \w+", answer.stderr)
 
 
 def test_a_gauge_sees_what_a_group_of_processes_takes(tmp_path):
