@@ -1,5 +1,6 @@
 """A tiny project with the real edge and stages that take no time: what DVC, Prefect and MLflow do to it is real."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -102,6 +104,28 @@ changed = pathlib.Path("sample.txt")
 STAGES = {"catalogue": CATALOGUE, "pretrain": PRETRAIN, "compare": COMPARE, "check": CHECK, "sample": SAMPLE}
 
 
+SHOW = """\
+import json, sys
+from mlflow.tracking import MlflowClient
+client = MlflowClient(sys.argv[1])
+def files(run_id, path=None):
+    for file in client.list_artifacts(run_id, path):
+        yield from files(run_id, file.path) if file.is_dir else [file.path]
+found = []
+for experiment in client.search_experiments():
+    for run in client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"]):
+        steps = {}
+        for name in run.data.metrics:
+            steps[name] = [point.step for point in client.get_metric_history(run.info.run_id, name)]
+        sets = [one.dataset for one in run.inputs.dataset_inputs]
+        found.append({"id": run.info.run_id, "name": run.info.run_name, "status": run.info.status, "steps": steps,
+                      "params": run.data.params, "tags": run.data.tags, "metrics": run.data.metrics,
+                      "inputs": {one.name: [one.source_type, one.digest] for one in sets},
+                      "files": sorted(files(run.info.run_id))})
+print(json.dumps(found))
+"""
+
+
 class Project:
     """A checkout: runs commands in it as a user would, with this environment's python first on the path."""
 
@@ -194,3 +218,27 @@ def until() -> Callable[..., None]:
             time.sleep(0.05)
 
     return wait
+
+
+class Told(NamedTuple):
+    """One dict a run, oldest first."""
+
+    stages: list[dict]
+    pipelines: list[dict]
+
+
+@pytest.fixture
+def told(project):
+    """What MLflow knows, once the mirror has told it all; environment: where MLflow is, if not in the project."""
+
+    def ask(**environment: str) -> Told:
+        project.ok(sys.executable, "-m", "flows.tracking", "catch-up", **environment)
+        store = environment.get("MLFLOW_TRACKING_URI", f"sqlite:///{project.root / 'mlflow.db'}")
+        answer = project.run(sys.executable, "-c", SHOW, store, MLFLOW_DISABLE_TELEMETRY="true", **environment)
+        assert answer.returncode == 0, answer.stderr
+        found = Told([], [])
+        for run in json.loads(answer.stdout.splitlines()[-1]):
+            (found.pipelines if run["name"].startswith(("dvc ", "flow ")) else found.stages).append(run)
+        return found
+
+    return ask

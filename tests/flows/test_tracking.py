@@ -17,44 +17,7 @@ import pytest
 from flows import curves, facts, gauges, ledger, parent
 from flows.mirror import clean, number
 
-SHOW = """\
-import json, sys
-from mlflow.tracking import MlflowClient
-client = MlflowClient(sys.argv[1])
-def files(run_id, path=None):
-    for file in client.list_artifacts(run_id, path):
-        yield from files(run_id, file.path) if file.is_dir else [file.path]
-found = []
-for experiment in client.search_experiments():
-    for run in client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"]):
-        steps = {}
-        for name in run.data.metrics:
-            steps[name] = [point.step for point in client.get_metric_history(run.info.run_id, name)]
-        sets = [one.dataset for one in run.inputs.dataset_inputs]
-        found.append({"id": run.info.run_id, "name": run.info.run_name, "status": run.info.status, "steps": steps,
-                      "params": run.data.params, "tags": run.data.tags, "metrics": run.data.metrics,
-                      "inputs": {one.name: [one.source_type, one.digest] for one in sets},
-                      "files": sorted(files(run.info.run_id))})
-print(json.dumps(found))
-"""
 PARENT = "mlflow.parentRunId"
-
-
-@pytest.fixture
-def told(project):
-    """What MLflow knows, once the mirror has told it all: one dict a run, oldest first; pipelines=True: their runs."""
-
-    def ask(*, pipelines: bool = False) -> list[dict]:
-        project.ok(sys.executable, "-m", "flows.tracking", "catch-up")
-        store = f"sqlite:///{project.root / 'mlflow.db'}"
-        answer = project.run(sys.executable, "-c", SHOW, store, MLFLOW_DISABLE_TELEMETRY="true")
-        assert answer.returncode == 0, answer.stderr
-        runs = json.loads(answer.stdout.splitlines()[-1])
-        return [run for run in runs if run["name"].startswith(("dvc ", "flow ")) == pipelines]
-
-    return ask
-
-
 PRETRAIN = [sys.executable, "-m", "flows.stage", "pretrain", "kaleido"]
 
 
@@ -151,7 +114,8 @@ def test_mlflow_has_every_step_once_after_kills(project, told, until):
         dvc.kill()
         dvc.wait()
     project.ok(sys.executable, "-m", "dvc", "repro")
-    runs = [run for run in told() if run["name"] == "pretrain@kaleido"]
+    stages, pipelines = told()
+    runs = [run for run in stages if run["name"] == "pretrain@kaleido"]
     assert len(runs) == 1
     (run,) = runs
     assert sorted(run["steps"]["loss"]) == list(range(1, 401))
@@ -166,7 +130,6 @@ def test_mlflow_has_every_step_once_after_kills(project, told, until):
     assert run["tags"]["dvc.stage"] == "pretrain@kaleido"
     assert len(run["tags"]["git.commit"]) == 40
     assert run["tags"]["git.dirty"] == "true"  # params.yaml was changed
-    pipelines = told(pipelines=True)
     assert [one["status"] for one in pipelines] == ["KILLED", "KILLED", "FINISHED"]
     assert run["tags"][PARENT] == pipelines[-1]["id"]
     assert not ledger_of(project)
@@ -205,7 +168,7 @@ def test_killing_the_mirror_loses_nothing_and_doubles_nothing(project, told, unt
     out = stage.communicate()[0]
     assert stage.returncode == 0
     assert "mlflow" not in out  # another mirror has come in its place
-    (run,) = told()
+    (run,) = told().stages
     assert sorted(run["steps"]["loss"]) == list(range(1, 301))
     assert run["status"] == "FINISHED"
     assert not ledger_of(project)
@@ -228,7 +191,7 @@ def test_a_stage_ends_well_without_mlflow_which_is_told_at_the_next_run(project,
     assert "is away" in warnings[0]
     assert len(ledger_of(project)) == 1
     project.ok(sys.executable, "-m", "flows.stage", "catalogue")
-    first, second = sorted(told(), key=lambda run: run["name"], reverse=True)
+    first, second = sorted(told().stages, key=lambda run: run["name"], reverse=True)
     assert first["name"] == "pretrain@kaleido"
     assert first["status"] == "FINISHED"
     assert sorted(first["steps"]["loss"]) == list(range(1, 21))
@@ -254,8 +217,9 @@ def test_many_stages_at_once_make_one_database(project, told):
     stages = [project.start(sys.executable, "-m", "flows.stage", "compare", f"--{number}") for number in range(4)]
     for stage in stages:
         stage.communicate()
-    assert [run["name"] for run in told()] == ["compare"] * 4
-    assert {run["status"] for run in told()} == {"FAILED"}  # nothing to compare yet
+    runs = told().stages
+    assert [run["name"] for run in runs] == ["compare"] * 4
+    assert {run["status"] for run in runs} == {"FAILED"}  # nothing to compare yet
 
 
 @pytest.mark.slow
@@ -263,7 +227,7 @@ def test_many_stages_at_once_make_one_database(project, told):
 def test_a_failed_training_is_seen_as_failed(project, told):
     project.write("src/fashionvl/stages/pretrain.py", "raise SystemExit('a loss is no number')")
     assert project.run(*PRETRAIN).returncode == 1
-    (run,) = told()
+    (run,) = told().stages
     assert run["status"] == "FAILED"
     assert not ledger_of(project)
 
@@ -282,8 +246,9 @@ def test_a_mirror_leaves_the_stages_alone_that_still_run(project, told, until):
     said = stage.communicate()[0]
     assert stage.returncode == 0
     assert "mlflow" not in said
-    assert sorted(run["name"] for run in told()) == ["catalogue", "catalogue", "pretrain@kaleido"]
-    assert {run["status"] for run in told()} == {"FINISHED"}
+    runs = told().stages
+    assert sorted(run["name"] for run in runs) == ["catalogue", "catalogue", "pretrain@kaleido"]
+    assert {run["status"] for run in runs} == {"FINISHED"}
 
 
 def md5(path: Path) -> str:
@@ -297,7 +262,7 @@ def test_a_run_of_the_pipeline_is_one_run_with_its_stages_below_it_and_what_they
     project.ok(sys.executable, "-m", "dvc", "add", "-q", "data")
     data = facts.data_md5(project.root)
     project.ok(sys.executable, "-m", "dvc", "repro")
-    children, (pipeline,) = told(), told(pipelines=True)
+    children, (pipeline,) = told()
     assert pipeline["name"].startswith("dvc ")
     assert pipeline["status"] == "FINISHED"
     assert pipeline["files"] == ["data.dvc", "dvc.lock", "params.yaml"]
@@ -314,7 +279,7 @@ def test_a_run_of_the_pipeline_is_one_run_with_its_stages_below_it_and_what_they
     assert run["tags"]["dvc.dep.build/catalogue"] == catalogue
     assert run["inputs"] == {"data": ["dvc", data], "build/catalogue": ["dvc", catalogue]}
     project.ok(sys.executable, "-m", "dvc", "repro")  # nothing to do
-    assert len(told(pipelines=True)) == 1
+    assert len(told().pipelines) == 1
 
 
 FLOW = """\
@@ -329,26 +294,25 @@ for stage in sys.argv[2:]:
 @pytest.mark.ci
 def test_all_that_a_flow_does_is_one_run(project, told):
     project.ok(sys.executable, "-c", FLOW, "a-flow", "catalogue", "pretrain@kaleido")
-    (pipeline,) = told(pipelines=True)
+    stages, (pipeline,) = told()
     assert pipeline["name"].startswith("flow ")
     assert pipeline["status"] == "FINISHED"
     assert pipeline["tags"]["prefect.flow_run_id"] == "a-flow"
-    assert {run["name"]: run["tags"][PARENT] for run in told()} == dict.fromkeys(
+    assert {run["name"]: run["tags"][PARENT] for run in stages} == dict.fromkeys(
         ["catalogue", "pretrain@kaleido"], pipeline["id"]
     )
     project.write("src/fashionvl/stages/compare.py", "raise SystemExit('no')")
     project.ok(sys.executable, "-c", FLOW, "another", "compare")
-    assert [run["status"] for run in told(pipelines=True)] == ["FINISHED", "FAILED"]
+    assert [run["status"] for run in told().pipelines] == ["FINISHED", "FAILED"]
     assert not ledger_of(project)
 
 
 @pytest.mark.slow
-@pytest.mark.ci
-@pytest.mark.parametrize("aside", [False, True], ids=["workspace", "temp"])
+@pytest.mark.parametrize("aside", [False, pytest.param(True, marks=pytest.mark.ci)], ids=["workspace", "temp"])
 def test_an_experiment_is_told_as_any_other_run(project, told, aside):
     exp = [sys.executable, "-m", "dvc", "exp", "run", "--name", "shorter", *(["--temp"] if aside else [])]
     project.ok(*exp, "-S", "systems.kaleido.steps=10")
-    children, (pipeline,) = told(), told(pipelines=True)
+    children, (pipeline,) = told()
     assert pipeline["status"] == "FINISHED"
     assert pipeline["tags"]["dvc.experiment"] == "shorter"
     assert {run["name"] for run in children} == {"catalogue", "pretrain@kaleido", "compare"}
@@ -375,6 +339,6 @@ def test_ten_thousand_steps_of_ten_numbers_are_told_in_half_a_minute(project, to
     seconds = time.perf_counter() - began
     with capsys.disabled():
         print(f"\n10,000 steps x 10 numbers: {seconds:.1f} s, load {os.getloadavg()[0]:.1f}")
-    (run,) = [run for run in told() if run["name"] == "pretrain@kaleido"]
+    (run,) = [run for run in told().stages if run["name"] == "pretrain@kaleido"]
     assert all(sorted(run["steps"][name]) == list(range(1, steps + 1)) for name in names)
     assert seconds <= 30 * max(1.0, os.getloadavg()[0])  # of a quiet machine; the printed number is the one to read
