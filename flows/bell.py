@@ -5,13 +5,13 @@ free, holds it to its end, and ends when nothing runs and nothing is left to tel
 """
 
 import fcntl
-import hashlib
 import os
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from flows import env, ledger
 
@@ -20,27 +20,29 @@ LOOK_SECONDS = 0.05
 LOG_BYTES = 1_000_000
 
 
-def store() -> str:
-    """MLflow's address: what the user set, else one sqlite file beside the project's .work."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{env.project() / 'mlflow.db'}"
-
-
-def beside(kind: str) -> Path:
+def beside(kind: str, mark: str | None = None) -> Path:
     """A file of the mirror of this MLflow: its `lock`, its `pipe`, or what it says when MLflow is `away`."""
-    mark = hashlib.md5(store().encode(), usedforsecurity=False).hexdigest()[:8]
-    return env.work() / f"mirror-{mark}.{kind}"
+    return env.work() / f"mirror-{mark or env.store_mark()}.{kind}"
 
 
-def ring() -> None:
-    """Have the mirror look at the ledger now; start it if there is none."""
+def ring() -> bool:
+    """Have the mirror look at the ledger now; start it if there is none -> True when it was started."""
     beside("lock").parent.mkdir(parents=True, exist_ok=True)
     with beside("lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _wake()
-        else:
+        if is_free(lock):
             _start(lock.fileno())
+            return True
+    _wake()
+    return False
+
+
+def is_free(lock: IO[str]) -> bool:
+    """True when there is no mirror; the lock is ours then, until it is closed."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _wake() -> None:
@@ -68,18 +70,6 @@ def _start(lock: int) -> None:
         )
 
 
-def is_up() -> bool:
-    """True while there is a mirror."""
-    if not beside("lock").exists():
-        return False
-    with beside("lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
-
-
 def settle(place: Path | None = None, seconds: float = WAIT_SECONDS) -> str | None:
     """Wait until MLflow has been told of what has ended -> None, or a sentence that says why it is told later.
 
@@ -87,16 +77,27 @@ def settle(place: Path | None = None, seconds: float = WAIT_SECONDS) -> str | No
     seconds  to wait at most
     """
     began = time.time() - 0.01  # file systems tell the time by a coarser clock
-    ring()
+    started = ring()
     while _untold(place):
         if (said := away()) and said[1] >= began:
             return said[0]
-        if not is_up() or time.time() - began > seconds:
-            if not _untold(place):
-                break
+        died = _died(place)
+        if (died and started) or time.time() - began > seconds:
             return f"mlflow  is too slow or broken (see {env.work() / 'mlflow.log'}); it is told the rest later"
+        if died:
+            started = ring()
         time.sleep(LOOK_SECONDS)
     return None
+
+
+def _untold(place: Path | None) -> bool:
+    return any(is_due(one) for one in ([place] if place else ours()))
+
+
+def _died(place: Path | None) -> bool:
+    """True when there is no mirror although it has not told all: it ends when it has."""
+    with beside("lock").open("a") as lock:
+        return is_free(lock) and _untold(place)
 
 
 def away() -> tuple[str, float] | None:
@@ -106,8 +107,21 @@ def away() -> tuple[str, float] | None:
     return None
 
 
-def _untold(place: Path | None) -> bool:
-    return any(is_due(one) for one in ([place] if place else ledger.waiting()))
+def ours() -> list[Path]:
+    """The entries that wait for the mirror of this MLflow: its own, and those whose process and mirror are gone."""
+    return [place for place in ledger.waiting() if _is_ours(place)]
+
+
+def _is_ours(place: Path) -> bool:
+    with suppress(FileNotFoundError):  # told meanwhile
+        mark = ledger.read(place).get("store", "")
+        if mark == env.store_mark():
+            return True
+        if ledger.is_alive(place):
+            return False
+        with beside("lock", mark).open("a") as lock:
+            return is_free(lock)
+    return False
 
 
 def is_due(place: Path) -> bool:

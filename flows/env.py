@@ -1,5 +1,6 @@
 """The environment that everything of the edge shares: nothing is sent to anyone, nothing waits for long."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -43,6 +44,16 @@ def project() -> Path:
 def work() -> Path:
     """The folder of locks, of Prefect's history and of what MLflow has not yet been told."""
     return project() / ".work"
+
+
+def store() -> str:
+    """MLflow's address: what the user set, else one sqlite file beside the project's .work."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project() / 'mlflow.db'}"
+
+
+def store_mark() -> str:
+    """A short name of that address, for names of files."""
+    return hashlib.md5(store().encode(), usedforsecurity=False).hexdigest()[:8]
 
 
 def is_apart(stage: str) -> bool:

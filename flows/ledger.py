@@ -146,6 +146,7 @@ class Entry:
             "params": params_of(self.stage, self.item),
             "tags": {**where, **({"dvc.stage": os.environ["DVC_STAGE"]} if "DVC_STAGE" in os.environ else {})},
             "pipeline": parent.identity(run) if run else None,
+            "store": env.store_mark(),
             "group": self.group,
             "pictures": self.settings.get("pictures"),
             "code": None,

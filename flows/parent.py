@@ -54,6 +54,8 @@ def write(path: Path, value: Any) -> None:
 
 def is_alive(entry: dict[str, Any]) -> bool:
     """True while the process that runs the pipeline runs."""
+    if entry.get("over"):
+        return False
     process, began = entry["owner"]
     try:
         found = psutil.Process(process)
@@ -75,7 +77,7 @@ def opened(ledger: Path) -> Path | None:
     if flow:
         owner = owner.parent() or owner
     own = f"{socket.gethostname()} {env.project()} {owner.pid} {owner.create_time():.2f}"
-    place = ledger / f"{PREFIX}{hashlib.md5((flow or own).encode(), usedforsecurity=False).hexdigest()}"
+    place = ledger / f"{PREFIX}{_mark(flow or own)}"
     (place / "stages").mkdir(parents=True, exist_ok=True)
     if not (place / "entry.json").exists():  # two first stages write the same
         began = owner.create_time()
@@ -84,6 +86,7 @@ def opened(ledger: Path) -> Path | None:
             "name": f"{'flow' if flow else 'dvc'} {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(began))}",
             "started": began,
             "root": str(Path.cwd()),
+            "store": env.store_mark(),
             "owner": [owner.pid, began],
             "params": {},
             "tags": facts.checkout(),
@@ -91,6 +94,17 @@ def opened(ledger: Path) -> Path | None:
         write(place / "entry.json", entry)
     keep(place)
     return place
+
+
+def finish(ledger: Path, flow: str) -> None:
+    """Say that a flow is over, although the process it ran in may go on."""
+    place = ledger / f"{PREFIX}{_mark(flow)}"
+    with suppress(FileNotFoundError):  # it ran no stage
+        write(place / "entry.json", {**read(place), "over": True})
+
+
+def _mark(said: str) -> str:
+    return hashlib.md5(said.encode(), usedforsecurity=False).hexdigest()
 
 
 def tags(place: Path) -> dict[str, str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import bell, env, gauges, ledger, parent
-from flows.bell import store
+from flows.env import store
 
 EXPERIMENT = "fashionvl"
 LOOK_SECONDS = 1.0
@@ -72,7 +72,7 @@ class Mirror:
 
         now  at once, else live runs are told of when it is their time
         """
-        places = sorted(ledger.waiting(), key=lambda place: self.troubles[place])
+        places = sorted(bell.ours(), key=lambda place: self.troubles[place])
         due = [place for place in places if bell.is_due(place)]
         before, self.live = self.live, [place for place in places if place not in due and not _closed(place)]
         self._record({*self.live, *before}.intersection(places))
@@ -150,7 +150,7 @@ def serve(lock: int) -> int:
             except _away() as trouble:
                 mirror.lost(trouble)
                 again, code = time.monotonic() + RETRY_SECONDS, AWAY
-        waiting = [place for place in ledger.waiting() if not _closed(place)]
+        waiting = [place for place in bell.ours() if not _closed(place)]
         busy = not all(map(bell.is_due, waiting))
         if not busy and (code or not waiting) and _leave(lock, set(waiting)):
             return code
@@ -176,7 +176,7 @@ def _leave(lock: int, left: set[Path]) -> bool:
     left  the entries that stay for the next mirror, since MLflow is away
     """
     fcntl.flock(lock, fcntl.LOCK_UN)
-    if all(place in left or _closed(place) for place in ledger.waiting()):
+    if all(place in left or _closed(place) for place in bell.ours()):
         return True
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import curves, facts, gauges, ledger, parent
+from flows import bell, curves, facts, gauges, ledger, parent
 from flows.mirror import clean, number
 
 PARENT = "mlflow.parentRunId"
@@ -93,6 +93,35 @@ def test_a_process_of_the_same_number_is_not_the_one_that_ran_the_pipeline():
     began = psutil.Process().create_time()
     assert parent.is_alive({"owner": [os.getpid(), began]})
     assert not parent.is_alive({"owner": [os.getpid(), began - 60]})
+
+
+def test_a_flow_may_say_that_it_is_over_though_its_process_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("DVC_STAGE", "catalogue")
+    monkeypatch.setenv("FLOW_RUN_ID", "a-flow")
+    parent.finish(tmp_path, "a-flow")  # it ran no stage: nothing to say
+    place = parent.opened(tmp_path)
+    assert parent.is_alive(parent.read(place))
+    assert parent.opened(tmp_path) == place
+    parent.finish(tmp_path, "a-flow")
+    assert not parent.is_alive(parent.read(place))
+
+
+def test_a_mirror_takes_from_another_mlflow_only_what_nobody_looks_after(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://one")
+    entry = ledger.Entry("catalogue", None)
+    place = entry.open(None)
+    lock = bell.beside("lock").open("a")
+    assert bell.ours() == [place]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://two")
+    assert bell.ours() == []  # its stage runs
+    entry.alive.close()
+    assert bell.is_free(lock)  # from here on its mirror is up
+    assert bell.ours() == []
+    lock.close()
+    assert bell.ours() == [place]
 
 
 def test_a_stage_is_logged_with_the_parameters_that_dvc_follows_for_it(project):
