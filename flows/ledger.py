@@ -72,22 +72,26 @@ def is_alive(place: Path) -> bool:
     if parent.is_one(place):
         return parent.is_alive(read(place))
     with (place / ALIVE).open("wb") as file:
-        return not _locked(file, fcntl.LOCK_EX)
+        return not _locked(file)
 
 
-def forget(place: Path) -> None:
-    """Drop an entry that was told in full; keep that of a training which can still go on, and of one that does."""
-    with suppress(FileNotFoundError), (place / ALIVE).open("ab") as file:
-        entry = read(place)
-        if entry.get("code") == 0 or not entry.get("history") or not Path(entry["history"]).exists():
+def forget(place: Path, told: dict[str, Any]) -> None:
+    """Drop an entry that was told in full; keep that of a training which can still go on.
+
+    told  what the entry said then: it says something else when the training goes on already
+    """
+    with suppress(FileNotFoundError):
+        if read(place) != told:
+            return
+        if told.get("code") == 0 or not told.get("history") or not Path(told["history"]).exists():
             shutil.rmtree(place)
-        elif _locked(file, fcntl.LOCK_EX):  # else the training goes on already
-            write(place / "entry.json", {**entry, "closed": True})
+        else:
+            write(place / "entry.json", {**told, "closed": True})
 
 
-def _locked(file: IO[bytes], how: int) -> bool:
+def _locked(file: IO[bytes]) -> bool:
     try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

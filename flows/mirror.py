@@ -100,9 +100,8 @@ class Stage:
             sent = last
         return sent
 
-    def end(self) -> None:
+    def end(self, entry: dict[str, Any]) -> None:
         """Tell the rest: the history to its end, the card, small files, curves, weights, how it ended."""
-        entry = ledger.read(self.place)
         code, ended = entry["code"], int(entry.get("ended", time.time()) * 1000)
         self.tell()
         if code == 0:
@@ -158,7 +157,7 @@ class Pipeline:
                 lineage.tell(self.client, run.info.run_id, inputs, data)
                 self.known.add(stage["id"])
 
-    def end(self) -> None:
+    def end(self, entry: dict[str, Any]) -> None:
         """Tell how it ended: what its stages measured, what it was made from."""
         self._tell_inputs()
         stages = parent.stages(self.place)

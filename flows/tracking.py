@@ -83,9 +83,10 @@ class Mirror:
             self.sent = time.monotonic()
         for place in sorted(due, key=parent.is_one):  # stages before the pipeline that they belong to
             if not any(parent.of(one) == place for one in self.live):
-                self._run(place).end()
+                told = ledger.read(place)
+                self._run(place).end(told)
                 del self.runs[place]
-                ledger.forget(place)
+                ledger.forget(place, told)
 
     def _run(self, place: Path) -> Any:
         from flows import mirror

@@ -137,9 +137,11 @@ def test_a_stage_is_logged_with_the_parameters_that_dvc_follows_for_it(project):
 @pytest.mark.ci
 def test_mlflow_has_every_step_once_after_kills(project, told, until):
     project.write("params.yaml", project.read("params.yaml").replace("20, pause: 0.02", "400, pause: 0.05"))
+    known = 0
     for _ in range(2):  # the second kill meets a resumed run
         dvc = project.start(sys.executable, "-m", "dvc", "repro")
-        until("some steps are with MLflow", lambda: _steps_in(project), 90)
+        until("more steps are with MLflow", lambda before=known: _steps_in(project) > before, 120)
+        known = _steps_in(project)
         dvc.kill()
         dvc.wait()
     project.ok(sys.executable, "-m", "dvc", "repro")
@@ -194,9 +196,8 @@ def test_killing_the_mirror_loses_nothing_and_doubles_nothing(project, told, unt
     ]
     assert len(mirrors) == 1
     os.kill(mirrors[0], signal.SIGKILL)
-    out = stage.communicate()[0]
+    stage.communicate()  # another mirror comes in its place, at the latest now
     assert stage.returncode == 0
-    assert "mlflow" not in out  # another mirror has come in its place
     (run,) = told().stages
     assert sorted(run["steps"]["loss"]) == list(range(1, 301))
     assert run["status"] == "FINISHED"
@@ -253,11 +254,28 @@ def test_many_stages_at_once_make_one_database(project, told):
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_a_failed_training_is_seen_as_failed(project, told):
-    project.write("src/fashionvl/stages/pretrain.py", "raise SystemExit('a loss is no number')")
-    assert project.run(*PRETRAIN).returncode == 1
+def test_a_failed_training_is_seen_as_failed_and_may_go_on(project, told):
+    code = project.read("src/fashionvl/stages/pretrain.py")
+    project.write(
+        "src/fashionvl/stages/pretrain.py",
+        code.replace(
+            "        time.sleep(",
+            "        if step == 15:\n            raise SystemExit('a loss is no number')\n        time.sleep(",
+        ),
+    )
+    answer = project.run(*PRETRAIN)
+    assert answer.returncode == 1
+    assert "mlflow" not in answer.stderr
     (run,) = told().stages
     assert run["status"] == "FAILED"
+    assert run["steps"]["loss"] == list(range(1, 15))
+    (entry,) = ledger_of(project)
+    assert json.loads(entry.read_text())["closed"]
+    project.write("src/fashionvl/stages/pretrain.py", code)
+    project.ok(*PRETRAIN)
+    (run,) = told().stages
+    assert run["status"] == "FINISHED"
+    assert run["steps"]["loss"] == list(range(1, 21))
     assert not ledger_of(project)
 
 
