@@ -141,9 +141,10 @@ def test_mlflow_has_every_step_once_after_kills(project, told, until):
     for _ in range(2):  # the second kill meets a resumed run
         dvc = project.start(sys.executable, "-m", "dvc", "repro")
         until("more steps are with MLflow", lambda before=known: _steps_in(project) > before, 120)
-        known = _steps_in(project)
         dvc.kill()
         dvc.wait()
+        until("the mirror has seen the kill", lambda: any(_is_closed(path) for path in ledger_of(project)))
+        known = _steps_in(project)
     project.ok(sys.executable, "-m", "dvc", "repro")
     stages, pipelines = told()
     runs = [run for run in stages if run["name"] == "pretrain@kaleido"]
@@ -175,6 +176,10 @@ def _steps_in(project) -> int:
             return database.execute("select count(*) from metrics where key = 'loss'").fetchone()[0]
     except sqlite3.OperationalError:
         return 0  # its tables are being made
+
+
+def _is_closed(entry: Path) -> bool:
+    return bool(json.loads(entry.read_text()).get("closed"))
 
 
 def ledger_of(project) -> list:
