@@ -5,10 +5,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from flows import env, server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,7 +67,7 @@ with history.open("a") as file:
     for step in range(start + 1, recipe["steps"] + 1):
         time.sleep(recipe["pause"])
         print(json.dumps({"step": step, "seconds": step / 10, "loss": 1 / step, "mlm": 2.0}), file=file, flush=True)
-        print(f"pretrain  step {step}")
+        print(f"pretrain  step {step}/{recipe['steps']}")
 out = pathlib.Path(f"build/runs/{name}")
 out.mkdir(parents=True, exist_ok=True)
 shutil.copy(history, out / "history.jsonl")
@@ -95,6 +97,86 @@ out = pathlib.Path(sys.argv[1])
 (out / "catalogue.csv").write_text("product_id,image_path\\n1,images/1.jpg\\n")
 changed = pathlib.Path("sample.txt")
 (out / "images" / "1.jpg").write_text(changed.read_text() if changed.exists() else "1")
+"""
+
+# What the flow asks of the feed, the registry and the gate, over files: `feed.txt` is brought into data/, a version is
+# a line of versions.json, and while `spoiled` lies in the checkout nothing is promoted.
+INGEST = """\
+import hashlib, json, pathlib, subprocess, sys
+from dataclasses import dataclass, field
+@dataclass
+class News:
+    feed: bool = False
+    fresh: bool = False
+    new: int = 0
+    changed: int = 0
+    withdrawn: int = 0
+    md5: str = ""
+    refused: str | None = None
+    drift: dict = field(default_factory=dict)
+def take(root):
+    feed, here = root / "feed.txt", root / "data" / "catalogue.csv"
+    if not feed.exists():
+        return News()
+    text = feed.read_text()
+    md5 = hashlib.md5(text.encode()).hexdigest()
+    if "broken" in text:
+        return News(feed=True, md5=md5, refused="line 1 is broken")
+    if here.exists() and here.read_text() == text:
+        return News(feed=True, md5=md5)
+    here.parent.mkdir(exist_ok=True)
+    here.write_text(text)
+    subprocess.run([sys.executable, "-m", "dvc", "add", "-q", "data"], cwd=root, check=True)
+    return News(feed=True, fresh=True, new=2, md5=md5, drift={"colour": 0.25})
+"""
+
+REGISTRY = """\
+import hashlib, json, os, pathlib, time
+from dataclasses import dataclass
+@dataclass
+class Version:
+    name: str
+    version: int
+    model_uri: str
+    fresh: bool = False
+    settled: bool = False
+def _file(root):
+    return root / ".work" / "versions.json"
+def _all(root):
+    return json.loads(_file(root).read_text()) if _file(root).exists() else {"made": [], "champion": None}
+def register(system, root):
+    if (root / "no-registry").exists():
+        raise ConnectionError("the registry is away; start it, then `make run`")
+    known = _all(root)
+    here = hashlib.md5((root / "build" / "runs" / system / "history.jsonl").read_bytes()).hexdigest()
+    fresh = here not in known["made"]
+    if fresh:
+        known["made"].append(here)
+        _file(root).write_text(json.dumps(known))
+        if (root / "die-registering").exists():
+            os.kill(os.getpid(), 9)
+    return Version(system, known["made"].index(here) + 1, "x", fresh, here in known.get("judged", []))
+def champion(system):
+    known = _all(pathlib.Path.cwd())
+    return Version(system, known["champion"], "x") if known["champion"] else None
+def promote(system, version):
+    known = _all(pathlib.Path.cwd())
+    judged = [*known.get("judged", []), known["made"][version.version - 1]]
+    _file(pathlib.Path.cwd()).write_text(json.dumps({**known, "champion": version.version, "judged": judged}))
+"""
+
+GATE = """\
+from dataclasses import dataclass
+@dataclass
+class Verdict:
+    promote: bool
+    reasons: list
+    markdown: str
+    table: list
+def judge(system, challenger, champion, root):
+    spoiled = (root / "spoiled").exists()
+    reasons = ["R@1 fell by 12 points"] if spoiled else []
+    return Verdict(not spoiled, reasons, "the gate looked", [{"metric": "R@1", "challenger": 0.5, "champion": 0.4}])
 """
 
 STAGES = {"catalogue": CATALOGUE, "pretrain": PRETRAIN, "compare": COMPARE, "check": CHECK, "sample": SAMPLE}
@@ -160,6 +242,17 @@ class Project:
         self.ok("git", "add", "-A")
         self.ok("git", "commit", "-q", "-m", "x")
 
+    def processes(self) -> dict[int, str]:
+        """The commands of all processes that work in the checkout, by their id."""
+        found = {}
+        for place in Path("/proc").iterdir():
+            try:
+                if place.name.isdigit() and (place / "cwd").resolve() == self.root:
+                    found[int(place.name)] = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue  # it ended while we looked
+        return {number: command for number, command in found.items() if command}
+
     def history(self) -> list[Path]:
         return list(self.root.glob(".work/pretrain-*/*/history.jsonl"))
 
@@ -167,9 +260,13 @@ class Project:
 @pytest.fixture
 def project(tmp_path) -> Project:
     """A committed checkout with the real flows/ and .dvc/config, and stages that only sleep and write."""
-    made = Project(tmp_path / "checkout")
+    return checkout(tmp_path / "checkout")
+
+
+def checkout(root: Path) -> Project:
+    made = Project(root)
     shutil.copytree(ROOT / "flows", made.root / "flows", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+    for name in (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "prefect.yaml"):
         made.write(name, (ROOT / name).read_text())
     for name, code in STAGES.items():
         made.write(f"src/fashionvl/stages/{name}.py", code)
@@ -179,6 +276,38 @@ def project(tmp_path) -> Project:
     made.ok("git", "init", "-q", ".")
     made.commit()
     return made
+
+
+@pytest.fixture
+def shop(project) -> Project:
+    """The checkout with a catalogue that DVC knows, and a feed, a registry and a gate that take no time."""
+    return furnish(project)
+
+
+def furnish(project: Project) -> Project:
+    for name, code in {"ingest": INGEST, "registry": REGISTRY, "gate": GATE}.items():
+        project.write(f"flows/{name}.py", code)
+    project.write("params.yaml", project.read("params.yaml") + "run_contrast: []\n")
+    project.write("dvc.yaml", PIPELINE.replace("[src/fashionvl/stages/cat", "[data, src/fashionvl/stages/cat"))
+    project.write("data/catalogue.csv", "product_id\n")
+    project.ok(sys.executable, "-m", "dvc", "add", "-q", "data")
+    project.commit()
+    return project
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory) -> Iterator[str]:
+    """The address of a Prefect server for all tests that do not start one of their own."""
+    home, port = tmp_path_factory.mktemp("prefect"), server.free_port(4500)
+    settings = {**env.DEFAULTS, **server.PRIVATE, "PREFECT_HOME": str(home)}
+    process = server.start(server.prefect(port), home / "server.log", settings)
+    address = f"http://{server.HOST}:{port}/api"
+    try:
+        server.until_it_answers(address, process, home / "server.log")
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @pytest.fixture
