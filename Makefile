@@ -44,5 +44,5 @@ bench: .venv/.ready ## what is fast, beside what one would pick instead
 data: .venv/.ready ## FROM=folder, file, URL or sample: bring another catalogue into data/ (FEED=1 to follow it)
 	@$(BIN)/python -m flows.data $(if $(FEED),--feed) "$(FROM)"
 
-ui: .venv/.ready ## MLflow and Prefect in the browser, on this machine only
+ui: .venv/.ready ## Prefect and MLflow in the browser, on this machine only; what prefect.yaml says runs by the clock
 	@$(BIN)/python -m flows.ui
