@@ -37,6 +37,14 @@ def test_the_table_of_the_project_is_valid():
         (lambda raw: raw["patches"]["fixed"].update(grids=[0, 1]), "from 1 to 16"),
         (lambda raw: raw["patches"]["fixed"].update(grids=[17]), "from 1 to 16"),
         (lambda raw: raw["patches"]["fixed"].update(grids=8), "must be a list"),
+        (
+            lambda raw: raw["feed"].update(withdrawn_limit=50),
+            r"feed\.withdrawn_limit must be a share from 0 to 1, not 50",
+        ),
+        (lambda raw: raw["drift"]["limits"].pop("words"), r"drift\.limits must be a limit for each of \['category'"),
+        (lambda raw: raw["drift"].update(level=0), r"drift\.level must be a quantile"),
+        (lambda raw: raw["retention"].update(versions=-1), r"retention\.versions must be 0 or more, not -1"),
+        (lambda raw: raw["tracking"].update(pictures="some"), r"tracking\.pictures must be one of \['none', 'local'"),
     ],
 )
 def test_a_wrong_table_is_a_sentence_that_names_the_key(tmp_path, change, says):

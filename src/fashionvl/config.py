@@ -14,6 +14,8 @@ import yaml
 
 ALIGNMENTS = ("none", "caption", "teacher")
 ABLATED_TASKS = ("category", "sub_category", "captioning")  # the ablations rank with the head as it was pre-trained
+DRIFTS = ("category", "sub_category", "words", "unknown", "colours", "encoder")
+PICTURES = ("none", "local", "all")
 FINEST_GRID = 16  # its 256 patches are four times as many tokens as the longest text
 
 
@@ -250,6 +252,43 @@ class Ablation:
 
 
 @dataclass(frozen=True)
+class Feed:
+    """What a feed may bring (flows/ingest.py)."""
+
+    withdrawn_limit: float  # share of the products; a feed that lacks more of them is taken for broken
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far a newer state of the catalogue may be from the one before it (stages/drift.py)."""
+
+    pictures: int  # of each state that are looked at
+    partings: int  # of the older state into two random parts
+    level: float  # quantile of what these parts differ by
+    limits: dict[str, float]  # by measure: a larger distance counts as drift
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What `make clean-old` keeps (flows/retention.py); days are since something was last touched."""
+
+    work_days: float  # unfinished trainings
+    log_days: float  # logs, and what MLflow was never told of
+    feed_states: int  # earlier states of a followed feed
+    retrainings: int  # experiments `retrain-*`
+    runs_days: float  # MLflow's runs
+    versions: int  # of each registered model, beside those with an alias
+    history_days: float  # Prefect's flow runs
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """What MLflow may be told (flows/ledger.py)."""
+
+    pictures: str  # none | local | all: whether pages with the user's pictures go there
+
+
+@dataclass(frozen=True)
 class Params:
     """All of params.yaml."""
 
@@ -270,6 +309,10 @@ class Params:
     evaluate: Evaluate
     finetune: Finetune
     ablation: Ablation
+    feed: Feed
+    drift: Drift
+    retention: Retention
+    tracking: Tracking
 
 
 def load(path: Path) -> Params:
@@ -285,6 +328,7 @@ def load(path: Path) -> Params:
     params: Params = build(Params, raw, "")
     _check_runs(params)
     _check_ablation(params)
+    _check_keeping(params)
     for kind, patches in params.patches.items():
         _check_grids(patches.grids, f"patches.{kind}.grids")
     return params
@@ -298,6 +342,19 @@ def _check_grids(grids: list[int], where: str) -> None:
         f"sides of grids from 1 to {FINEST_GRID}, each once and rising",
         where,
     )
+
+
+def _check_keeping(params: Params) -> None:
+    """What watches over data and keeps it can be asked for."""
+    limit, asked = params.feed.withdrawn_limit, params.drift
+    _expect(0 <= limit <= 1, limit, "a share from 0 to 1", "feed.withdrawn_limit")
+    _expect(set(asked.limits) == set(DRIFTS), asked.limits, f"a limit for each of {list(DRIFTS)}", "drift.limits")
+    _expect(asked.pictures > 0 and asked.partings > 0, asked, "above 0 in pictures and partings", "drift")
+    _expect(0 < asked.level <= 1, asked.level, "a quantile above 0, at most 1", "drift.level")
+    for name, value in dataclasses.asdict(params.retention).items():
+        _expect(value >= 0, value, "0 or more", f"retention.{name}")
+    pictures = params.tracking.pictures
+    _expect(pictures in PICTURES, pictures, f"one of {list(PICTURES)}", "tracking.pictures")
 
 
 def _check_runs(params: Params) -> None:
