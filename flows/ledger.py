@@ -55,6 +55,7 @@ KEPT = (
     "history.jsonl",
     "confusion.png",
 )
+PICTURED = ("report.html",)  # of these: the pages of `catalogue` and `align`, which hold pictures of the user's
 
 
 def folder() -> Path:
@@ -128,11 +129,22 @@ class Entry:
         place.mkdir(parents=True, exist_ok=True)
         if code == 0:
             output = Path(OUTPUTS[self.stage].format(item=self.item)) if self.stage in OUTPUTS else place
-            for file in [output] if output.is_file() else [output / name for name in KEPT]:
+            for file in [output] if output.is_file() else [output / name for name in kept()]:
                 if file.exists() and output != place:
                     shutil.copy2(file, place / file.name)
         write(place / "entry.json", {**self.facts, "code": code, "ended": time.time()})
         return place
+
+
+def kept() -> list[str]:
+    """What of a stage's output folder MLflow is told; pages with the user's pictures where params.yaml lets them go.
+
+    `tracking.pictures`: none | local, only where MLflow is this machine's file | all
+    """
+    values = yaml.safe_load(Path("params.yaml").read_text()) if Path("params.yaml").exists() else {}
+    may = _value("tracking.pictures", values)
+    allowed = may == "all" or (may == "local" and "MLFLOW_TRACKING_URI" not in os.environ)
+    return [name for name in KEPT if allowed or name not in PICTURED]
 
 
 def params_of(stage: str, item: str | None, root: Path | None = None) -> dict[str, str]:
