@@ -6,7 +6,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ablations check test test-all bench data ui
+.PHONY: help setup run ablations check test test-all bench data ui clean-old
 
 help: ## list the words
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -44,5 +44,8 @@ bench: .venv/.ready ## what is fast, beside what one would pick instead
 data: .venv/.ready ## FROM=folder, file, URL or sample: bring another catalogue into data/ (FEED=1 to follow it)
 	@$(BIN)/python -m flows.data $(if $(FEED),--feed) "$(FROM)"
 
-ui: .venv/.ready ## MLflow and Prefect in the browser, on this machine only
+clean-old: .venv/.ready ## delete what is older than params.yaml keeps (DRY=1 only says what that is)
+	@$(BIN)/python -m flows.retention $(if $(DRY),--dry-run)
+
+ui: .venv/.ready ## Prefect and MLflow in the browser, on this machine only; what prefect.yaml says runs by the clock
 	@$(BIN)/python -m flows.ui

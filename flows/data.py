@@ -1,7 +1,7 @@
 """What is in data/, and how another catalogue gets there: the sample, the user's own, or a feed that is followed.
 
     python -m flows.data FROM           a folder or a catalogue file, an s3:// address, or the word `sample`
-    python -m flows.data --feed FROM    a folder whose additions `dvc update data.dvc` brings in later
+    python -m flows.data --feed FROM    a folder whose additions `python -m flows.ingest` brings in later
 
 Nothing that lies in data/ is replaced before it is in DVC's cache, and `.work/data/` keeps the data.dvc that names it.
 """
@@ -9,45 +9,18 @@ Nothing that lies in data/ is replaced before it is in DVC's cache, and `.work/d
 import argparse
 import fcntl
 import os
-import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from flows import env
+from flows import env, swap
+from flows.swap import DataError, facts, is_there
 
 FICLONE = 0x40049409  # ioctl: share the blocks of a file until one side changes (btrfs, xfs)
 TABLES = (".csv", ".tsv", ".parquet")
 ADDRESS = "://"
-
-
-class DataError(Exception):
-    """What was asked for cannot be had; the message says why and what to do."""
-
-
-def facts(root: Path) -> dict[str, Any]:
-    """What data.dvc says: `md5` of all of data/, `sample` the md5 of the sample it was made with, `feed` its source."""
-    file = root / "data.dvc"
-    if not file.exists():
-        return {}
-    said = yaml.safe_load(file.read_text())
-    deps = said.get("deps") or [{}]
-    return {
-        "md5": said["outs"][0].get("md5"),
-        "sample": (said.get("meta") or {}).get("sample"),
-        "feed": deps[0].get("path"),
-    }
-
-
-def is_there(root: Path) -> bool:
-    """True when data/ holds anything."""
-    return (root / "data").is_dir() and any((root / "data").iterdir())
 
 
 def ensure(root: Path = env.ROOT) -> None:
@@ -55,6 +28,12 @@ def ensure(root: Path = env.ROOT) -> None:
 
     Raises DataError when data.dvc names a catalogue that is nowhere to be had.
     """
+    with swap.turn(root):
+        swap.finish(root)
+        _ensure(root)
+
+
+def _ensure(root: Path) -> None:
     if is_there(root):
         return
     said = facts(root)
@@ -85,28 +64,18 @@ def bring(source: str, root: Path = env.ROOT, *, feed: bool = False) -> None:
     source  "sample", a folder, a catalogue file, or an address that DVC can import a folder from
     feed    follow the folder: `dvc update data.dvc` brings what is new there
     """
-    if source == "sample":
-        _make_sample(root)
-    elif feed or ADDRESS in source:
-        _import(source, root)
-    else:
-        _copy(Path(source), root)
+    with swap.turn(root):
+        swap.finish(root)
+        try:
+            if source == "sample":
+                _make_sample(root)
+            elif feed or ADDRESS in source:
+                _import(source, root)
+            else:
+                _copy(Path(source), root)
+        finally:
+            swap.drop(root)
     print(f"data  {facts(root)['md5']} is in data/ and in data.dvc; `make run` does the rest", flush=True)
-
-
-def keep(root: Path) -> None:
-    """Have what lies in data/ in DVC's cache, and its data.dvc in .work/data/, so that it can come back."""
-    if not is_there(root):
-        return
-    if (root / "data.dvc").exists():
-        _dvc(root, "commit", "--force", "data.dvc")
-    else:
-        _dvc(root, "add", "data")
-    md5 = facts(root)["md5"]
-    name = root / ".work" / "data" / f"{md5}.dvc"
-    name.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(root / "data.dvc", name)
-    print(f"data  what was there is kept: `cp {name.relative_to(root)} data.dvc && dvc checkout data.dvc`", flush=True)
 
 
 def _checked_out(root: Path) -> bool:
@@ -122,13 +91,11 @@ def _checked_out(root: Path) -> bool:
 
 def _make_sample(root: Path) -> str:
     """Generate the sample into data/ -> its md5, which data.dvc now names as the sample's too."""
-    with _fresh(root) as place:
-        _stage(root, "sample", str(place))
-        _swap(place, root)
-    md5 = facts(root)["md5"]
-    said = yaml.safe_load((root / "data.dvc").read_text())
-    said["meta"] = {"sample": md5}
-    (root / "data.dvc").write_text(yaml.safe_dump(said, sort_keys=False))
+    place = swap.prepare(root)
+    swap.stage(root, "sample", str(place / "data"))
+    said = _named(place)
+    md5 = said["outs"][0]["md5"]
+    swap.put(root, {**said, "meta": {"sample": md5}})
     return md5
 
 
@@ -140,15 +107,22 @@ def _copy(source: Path, root: Path) -> None:
         )
     if source.resolve().is_relative_to((root / "data").resolve()):
         raise DataError(f"{source} is in data/ already; `make run` takes it as it is")
-    _stage(root, "check", str(source))
-    with _fresh(root) as place:
-        _check_space(source, root)
-        if source.is_dir():
-            shutil.copytree(source, place, copy_function=_clone, ignore=shutil.ignore_patterns(".git", ".dvc", "*.dvc"))
-        else:
-            place.mkdir()
-            _copy_file(source, place, root)
-        _swap(place, root)
+    swap.stage(root, "check", str(source))
+    _check_space(source, root)
+    place = swap.prepare(root)
+    if source.is_dir():
+        left_out = shutil.ignore_patterns(".git", ".dvc", "*.dvc")
+        shutil.copytree(source, place / "data", copy_function=_clone, ignore=left_out)
+    else:
+        (place / "data").mkdir()
+        _copy_file(source, place / "data", root)
+    swap.put(root, _named(place))
+
+
+def _named(place: Path) -> dict[str, Any]:
+    """Have DVC name the catalogue that has grown in a project beside data/ -> what its data.dvc says."""
+    swap.dvc(place, "add", "data")
+    return swap.read(place / "data.dvc")
 
 
 def _copy_file(source: Path, place: Path, root: Path) -> None:
@@ -171,110 +145,24 @@ def _copy_file(source: Path, place: Path, root: Path) -> None:
 
 
 def _import(source: str, root: Path) -> None:
-    """`dvc import-url`: a folder, by its relative path, or an address; checked before it replaces anything."""
+    """`dvc import-url` beside data/: a folder, by its relative path, or an address; checked before it replaces it."""
     if source.startswith(("http://", "https://")):
         raise DataError(f"{source}: a web address has no folders for DVC to list; download it, then FROM=folder")
     if ADDRESS not in source:
         if not Path(source).is_dir():
             raise DataError(f"{source} is no folder; a feed is a folder that grows, or an s3:// address")
-        _stage(root, "check", source)
-        source = os.path.relpath(Path(source).resolve(), root.resolve())
-    keep(root)
-    with _fresh(root) as place:
-        before = place.with_name("before")
-        _set_aside(root, before)
-        answer = env.dvc("import-url", source, "data", root=root)
-        if answer.returncode != 0 or (ADDRESS in source and not _passes(root)):
-            shutil.rmtree(root / "data", ignore_errors=True)
-            (root / "data.dvc").unlink(missing_ok=True)
-            _put_back(root, before)
-            raise DataError(f"{source} could not be brought in: {_reason(answer)}")
-        _keep_sample_name(root, before)
-        shutil.rmtree(before)
-
-
-def _passes(root: Path) -> bool:
-    """True when the stage `check` accepts what is in data/ now; it says itself what it does not."""
-    try:
-        _stage(root, "check", "data")
-    except DataError:
-        return False
-    return True
-
-
-def _set_aside(root: Path, before: Path) -> None:
-    before.mkdir(parents=True)
-    for name in ("data", "data.dvc"):
-        if (root / name).exists():
-            (root / name).rename(before / name)
-
-
-def _put_back(root: Path, before: Path) -> None:
-    for kept in before.iterdir():
-        kept.rename(root / kept.name)
-    before.rmdir()
-
-
-def _keep_sample_name(root: Path, before: Path) -> None:
-    """data.dvc goes on knowing which sample this project has."""
-    if not (before / "data.dvc").exists():
-        return
-    meta = yaml.safe_load((before / "data.dvc").read_text()).get("meta")
-    if meta:
-        said = yaml.safe_load((root / "data.dvc").read_text())
-        (root / "data.dvc").write_text(yaml.safe_dump({**said, "meta": meta}, sort_keys=False))
-
-
-@contextmanager
-def _fresh(root: Path) -> Iterator[Path]:
-    """A path beside data/ where a catalogue can grow; whatever is left there by a kill is removed."""
-    place = root / ".work" / "data" / "incoming"
-    if place.with_name("before").exists():  # killed between two steps of an import
-        raise DataError(
-            f"{place.with_name('before')} holds what was in data/ when `make data` was killed; move it back, or away"
-        )
-    shutil.rmtree(place, ignore_errors=True)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _swap(place: Path, root: Path) -> None:
-    """Let a finished folder take the place of data/, whose content is in the cache by then, and name it in data.dvc."""
-    keep(root)
-    if (root / "data").is_dir() and not is_there(root):
-        (root / "data").rmdir()
-    if (root / "data").exists():
-        shutil.rmtree(root / "data")
-    place.rename(root / "data")
-    if facts(root).get("feed"):
-        said = yaml.safe_load((root / "data.dvc").read_text())
-        plain = {name: said[name] for name in ("outs", "meta") if name in said}  # no longer an import
-        (root / "data.dvc").write_text(yaml.safe_dump(plain, sort_keys=False))
-    _dvc(root, "add", "data")
-
-
-def _stage(root: Path, name: str, *arguments: str) -> None:
-    """Run a stage of this checkout; what it says goes to the screen, a failure is a DataError."""
-    environment = {**os.environ, "PYTHONPATH": str(env.ROOT / "src")}
-    command = [sys.executable, "-m", f"fashionvl.stages.{name}", *arguments]
-    if subprocess.run(command, cwd=root, env=environment, check=False).returncode != 0:
-        raise DataError(f"nothing was changed: `{name}` did not pass, see above")
-
-
-def _dvc(root: Path, *arguments: str) -> None:
-    answer = env.dvc(*arguments, root=root)
+        swap.stage(root, "check", source)
+        source = str(Path(source).resolve())
+    place = swap.prepare(root)
+    answer = env.dvc("import-url", source, "data", root=place)
     if answer.returncode != 0:
-        raise DataError(f"`dvc {' '.join(arguments)}` failed: {_reason(answer)}")
-
-
-def _reason(answer: subprocess.CompletedProcess[str]) -> str:
-    """DVC's own words for what went wrong, without its colours and its invitation to chat."""
-    lines = [re.sub(r"\x1b\[\d+m", "", line) for line in answer.stderr.splitlines() if line.strip()]
-    said = [line for line in lines if line.startswith("ERROR")] or [line for line in lines if "https://dvc" not in line]
-    return said[0].removeprefix("ERROR: ") if said else "it did not pass the check above"
+        raise DataError(f"{source} could not be brought in: {swap.reason(answer)}")
+    if ADDRESS in source:
+        swap.stage(root, "check", str(place / "data"))
+    said = swap.read(place / "data.dvc")
+    if ADDRESS not in source:
+        said["deps"][0]["path"] = os.path.relpath(source, root.resolve())
+    swap.put(root, said)
 
 
 def _check_space(source: Path, root: Path) -> None:

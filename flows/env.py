@@ -1,5 +1,6 @@
 """The environment that everything of the edge shares: nothing is sent to anyone, nothing waits for long."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -23,6 +24,12 @@ DEFAULTS = {
     # The first start of Prefect's own server makes its database, which takes long on two busy cores.
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # A run whose processes were killed is missed after two heartbeats (more than 30 s apart, or Prefect takes its
+    # default of 180); what is to run or to be cancelled is seen in seconds; and a server that was killed remembers
+    # which slots were taken.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "31",
+    "PREFECT_WORKER_QUERY_SECONDS": "3",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     # Prefect keeps the lines of every task; on the screen they are ours.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
 }
@@ -43,6 +50,16 @@ def project() -> Path:
 def work() -> Path:
     """The folder of locks, of Prefect's history and of what MLflow has not yet been told."""
     return project() / ".work"
+
+
+def store() -> str:
+    """MLflow's address: what the user set, else one sqlite file beside the project's .work."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project() / 'mlflow.db'}"
+
+
+def store_mark() -> str:
+    """A short name of that address, for names of files."""
+    return hashlib.md5(store().encode(), usedforsecurity=False).hexdigest()[:8]
 
 
 def is_apart(stage: str) -> bool:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,8 +23,12 @@ def end_with_parent(signum: int = signal.SIGTERM) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
 
 
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 @contextmanager
-def turn(lock: Path, name: str) -> Iterator[None]:
+def turn(lock: Path, name: str, say: Callable[[str], None] = _say) -> Iterator[None]:
     """Hold the lock, or wait for it and say so; the kernel frees it when its holder dies.
 
     lock  a file, made if it is not there, that holds who has the lock
@@ -36,11 +40,19 @@ def turn(lock: Path, name: str) -> Iterator[None]:
             if time.monotonic() - said >= _SAY_AGAIN_SECONDS:
                 said = time.monotonic()
                 file.seek(0)
-                print(f"{name}  waits for {file.read().strip() or 'another training'}, which holds {lock}", flush=True)
+                say(f"{name}  waits for {file.read().strip() or 'another training'}, which holds {lock}")
             time.sleep(0.3)
         file.truncate(0)
         print(f"{name} (process {os.getpid()})", file=file, flush=True)
         yield
+
+
+def is_held(lock: Path) -> bool:
+    """True while somebody has the lock."""
+    if not lock.exists():
+        return False
+    with lock.open("a") as file:
+        return not _taken(file.fileno())
 
 
 def _taken(descriptor: int) -> bool:
@@ -51,18 +63,22 @@ def _taken(descriptor: int) -> bool:
     return True
 
 
-def run_group(command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> int:
+def run_group(
+    command: Sequence[str], environment: Mapping[str, str], cwd: Path, meanwhile: Callable[[], None] = lambda: None
+) -> int:
     """Run a command and all that it starts in a process group -> its exit code.
 
     When this process is interrupted, the whole group is asked to end, then made to; when it is killed, the kernel kills
     the command.
+    meanwhile  is called while the command runs; what it raises ends the command
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.guard", "--kill", *command], cwd=cwd, env=dict(environment), process_group=0
     )
     try:
+        meanwhile()
         return process.wait()
-    except KeyboardInterrupt:
+    except BaseException:
         os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(GRACE_SECONDS)

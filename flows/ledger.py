@@ -1,26 +1,24 @@
-"""What MLflow is to be told of each run of a stage; kept on disk until it has been told.
+"""What MLflow is to be told of each run of a stage, and of the pipeline it belongs to; kept on disk until it is told.
 
 One folder a run, `.work/mirror/<stage>[-<item>]-<mark>/`, where the mark is the name of the unfinished training's
 folder, so that a training that was killed and goes on is the same run. It holds `entry.json`, and once the stage has
-ended well a copy of what its output folder says.
+ended well a copy of what its output folder says. `pipeline-<mark>/` is the same of a run of the pipeline
+(flows/parent.py).
 """
 
 import fcntl
-import hashlib
-import itertools
 import json
 import os
-import re
 import shutil
-import subprocess
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
-from flows import env
+from flows import env, facts, parent
+from flows.facts import params_of
+from flows.parent import read, write
 
 OUTPUTS = {
     "catalogue": "build/catalogue",
@@ -43,12 +41,13 @@ OUTPUTS = {
     "ablation_tasks": "build/ablation_tasks/{item}",
     "ablations": "build/metrics/ablations.md",
 }
-PIPELINES = ("dvc.yaml", "ablations/dvc.yaml")
 ALIVE = "alive"
+WEIGHTS = "model.safetensors"
+PAGES = ("report.html", "index.html")  # that show the user's pictures
 KEPT = (
+    *PAGES,
     "card.json",
     "curves.csv",
-    "report.html",
     "compare.json",
     "yardsticks.json",
     "ablations.md",
@@ -63,36 +62,68 @@ def folder() -> Path:
 
 
 def waiting() -> list[Path]:
-    """The entries that MLflow has not been told of in full."""
-    return sorted(path.parent for path in folder().glob("*/entry.json"))
+    """The entries that MLflow has not been told of in full, those of pipelines first."""
+    found = [path.parent for path in folder().glob("*/entry.json")]
+    return sorted(found, key=lambda place: (not parent.is_one(place), place.name))
 
 
 def is_alive(place: Path) -> bool:
-    """True while the stage of an entry runs, or its own mirror is still being waited for."""
+    """True while the stage of an entry runs, or the process that runs the pipeline."""
+    if parent.is_one(place):
+        return parent.is_alive(read(place))
     with (place / ALIVE).open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+        return not _locked(file)
+
+
+def forget(place: Path, told: dict[str, Any]) -> None:
+    """Drop an entry that was told in full; keep that of a training which can still go on.
+
+    told  what the entry said then: it says something else when the training goes on already
+    """
+    with suppress(FileNotFoundError):
+        if read(place) != told:
+            return
+        if told.get("code") == 0 or not told.get("history") or not Path(told["history"]).exists():
+            shutil.rmtree(place)
+        else:
+            write(place / "entry.json", {**told, "closed": True})
+
+
+def _locked(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
+    return True
 
 
-def write(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+def _stay_alive(place: Path) -> IO[bytes]:
+    """A file that says until this process ends that the stage of an entry runs."""
+    while True:
+        with suppress(FileNotFoundError):  # the mirror drops what was there before
+            place.mkdir(parents=True, exist_ok=True)
+            file = (place / ALIVE).open("wb")
+            fcntl.flock(file, fcntl.LOCK_SH)
+            if os.path.samestat(os.fstat(file.fileno()), (place / ALIVE).stat()):
+                return file
 
 
 class Entry:
     """The entry of one run of a stage, while it runs."""
 
-    def __init__(self, stage: str, item: str | None):
-        self.stage, self.item = stage, item
+    def __init__(
+        self, stage: str, item: str | None, *, group: int | None = None, settings: dict[str, str] | None = None
+    ):
+        """
+        group     the process group of the stage, whose use of the machine is recorded
+        settings  what MLflow may be told (facts.settings)
+        """
+        self.stage, self.item, self.group, self.settings = stage, item, group, settings or {}
         self.started = time.time()
         self.place: Path | None = None
         self.alive: IO[bytes] | None = None
         self.facts: dict[str, Any] = {}
+        self.parent: Path | None = None
 
     def open(self, run_folder: Path | None) -> Path:
         """Write the entry, or go on with that of a training which was killed -> its folder.
@@ -102,12 +133,13 @@ class Entry:
         name = f"{self.stage}-{self.item}" if self.item else self.stage
         mark = run_folder.name if run_folder else f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         self.place = folder() / f"{name}-{mark}"
-        self.place.mkdir(parents=True, exist_ok=True)
-        self.alive = (self.place / ALIVE).open("wb")
-        fcntl.flock(self.alive, fcntl.LOCK_SH)  # until this process ends
+        self.alive = _stay_alive(self.place)
         before = self.place / "entry.json"
-        known = json.loads(before.read_text()) if before.exists() else {}
+        known = read(self.place) if before.exists() else {}
         label = f"{self.stage}@{self.item}" if self.item else self.stage
+        run = parent.opened(folder())
+        self.parent = run
+        where = parent.tags(run) if run else facts.checkout()
         self.facts = {
             "id": known.get("id", uuid.uuid4().hex),
             "stage": self.stage,
@@ -116,10 +148,15 @@ class Entry:
             "started": known.get("started", self.started),
             "history": str(run_folder / "history.jsonl") if run_folder else None,
             "params": params_of(self.stage, self.item),
-            "tags": tags(),
+            "tags": {**where, **({"dvc.stage": os.environ["DVC_STAGE"]} if "DVC_STAGE" in os.environ else {})},
+            "pipeline": parent.identity(run) if run else None,
+            "store": env.store_mark(),
+            "group": self.group,
+            "pictures": self.settings.get("pictures"),
             "code": None,
         }
         write(before, self.facts)
+        self._join({"code": None})
         return self.place
 
     def close(self, code: int) -> Path:
@@ -131,82 +168,25 @@ class Entry:
             for file in [output] if output.is_file() else [output / name for name in KEPT]:
                 if file.exists() and output != place:
                     shutil.copy2(file, place / file.name)
-        write(place / "entry.json", {**self.facts, "code": code, "ended": time.time()})
+            if self.settings.get("checkpoints") == "last" and (output / WEIGHTS).exists():
+                _link(output / WEIGHTS, place / "checkpoints" / WEIGHTS)
+        ended = time.time()
+        write(place / "entry.json", {**self.facts, "code": code, "ended": ended})
+        card = place / "card.json"
+        metrics = json.loads(card.read_text(encoding="utf-8")).get("metrics", {}) if card.exists() else {}
+        self._join({"code": code, "ended": ended, "metrics": metrics})
         return place
 
-
-def params_of(stage: str, item: str | None, root: Path | None = None) -> dict[str, str]:
-    """The parameters that DVC's files name for a stage, flattened: {"systems.kaleido.model.width": "256", ...}."""
-    root = root or Path()
-    if not (root / "params.yaml").exists():
-        return {}
-    values = yaml.safe_load((root / "params.yaml").read_text())
-    flat: dict[str, str] = {}
-    for name in _named(stage, item, values, root):
-        _flatten(name, _value(name, values), flat)
-    return flat
+    def _join(self, how: dict[str, Any]) -> None:
+        if self.parent:
+            parent.join(self.parent, self.facts["name"], {"id": self.facts["id"], **how})
 
 
-def _named(stage: str, item: str | None, values: dict, root: Path) -> list[str]:
-    """The names under `params` of the entry that runs this stage on this item."""
-    for file in (root / path for path in PIPELINES if (root / path).exists()):
-        for body in yaml.safe_load(file.read_text())["stages"].values():
-            recipe = body.get("do", body)
-            words = str(recipe.get("cmd", "")).split()
-            runs = "flows.stage" in words and words[words.index("flows.stage") + 1] == stage
-            if runs and item in (items := _items(body, values)):
-                return [_filled(name, items[item], values) for name in recipe.get("params", [])]
-    return []
-
-
-def _filled(name: str, said: dict[str, str], values: dict) -> str:
-    """A name with what stands for its ${...}: of the item, else a value of params.yaml."""
-    return re.sub(r"\$\{([^}]+)\}", lambda found: said.get(found[1]) or str(_value(found[1], values)), name)
-
-
-def _items(body: dict, values: dict) -> dict[str | None, dict[str, str]]:
-    """Every item of an entry of a DVC file, and what stands for `key` and `item` in it; None where it has none."""
-    if "matrix" in body:
-        axes = {axis: list(_value(of.strip("${}"), values)) for axis, of in body["matrix"].items()}
-        found = (dict(zip(axes, map(str, those), strict=True)) for those in itertools.product(*axes.values()))
-        joined = {"-".join(those.values()): those for those in found}
-        return {key: {"key": key, **{f"item.{k}": v for k, v in those.items()}} for key, those in joined.items()}
-    if "foreach" in body:
-        items = _value(body["foreach"].strip("${}"), values)
-        named = items if isinstance(items, dict) else {name: name for name in items}
-        return {key: {"key": key, "item": str(item)} for key, item in named.items()}
-    return {None: {}}
-
-
-def _value(name: str, values: dict) -> Any:
-    """What stands under a dotted name, an empty table where nothing does."""
-    value: Any = values
-    for part in name.split("."):
-        value = value.get(part, {}) if isinstance(value, dict) else {}
-    return value
-
-
-def _flatten(name: str, value: Any, flat: dict[str, str]) -> None:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            _flatten(f"{name}.{key}", inner, flat)
-    else:
-        flat[name] = json.dumps(value) if isinstance(value, list) else str(value)
-
-
-def tags() -> dict[str, str]:
-    """Where a run comes from: DVC's name of the stage, the commit, the parameters, the run of the flow."""
-    found = {"git.commit": _git("rev-parse", "HEAD")}
-    if found["git.commit"]:
-        # dvc.lock changes while the pipeline runs; that is no change of code.
-        found["git.dirty"] = str(bool(_git("status", "--porcelain", "-uno", "--", ".", ":!dvc.lock"))).lower()
-    if Path("params.yaml").exists():
-        found["params.md5"] = hashlib.md5(Path("params.yaml").read_bytes(), usedforsecurity=False).hexdigest()
-    for tag, variable in (("dvc.stage", "DVC_STAGE"), ("prefect.flow_run_id", "FLOW_RUN_ID")):
-        found[tag] = os.environ.get(variable, "")
-    return {tag: value for tag, value in found.items() if value}
-
-
-def _git(*arguments: str) -> str:
-    answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return answer.stdout.strip() if answer.returncode == 0 else ""
+def _link(file: Path, to: Path) -> None:
+    """Keep a file as it is now, whatever comes to stand at its path: a second name, else a copy."""
+    to.parent.mkdir(exist_ok=True)
+    to.unlink(missing_ok=True)
+    try:
+        to.hardlink_to(file)
+    except OSError:  # another disk, or one without links
+        shutil.copy2(file, to)

@@ -1,4 +1,4 @@
-"""The flow: DVC says what there is to do and in which order, Prefect runs it, one task a stage.
+"""The DVC part of a flow: DVC says what there is to do and in which order, Prefect runs it, one task a stage.
 
 There is no second graph: the plan is read from DVC's, so a new stage or row appears by itself. A task is `dvc repro
 --single-item STAGE`, the very command that runs without Prefect, so both doors leave the same dvc.lock.
@@ -6,27 +6,33 @@ There is no second graph: the plan is read from DVC's, so a new stage or row app
 
 import os
 import re
-import subprocess
 import sys
+import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
+from prefect import get_run_logger, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.context import get_run_context
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, State
-from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import env
-
-Plan = list[tuple[str, list[str]]]
+from flows import env, graph, ready
 
 BUSY = re.compile(r"Unable to acquire lock|is busy, it is being blocked|rwlock")
 SKIPPED = re.compile(r"didn't change, skipping|is cached - skipping run")
+FETCHED = re.compile(r"is cached - skipping run")
 HINTS = "To track the changes with git, run:"  # DVC's last words; they fit a person who typed the command
+SO_FAR = re.compile(r"\b(?:step|picture|epoch)s? (\d+)/(\d+)\b")
 TAIL_LINES = 15
 AT_ONCE = 1  # every stage takes all cores; two at once wait for each other at every barrier
 PATIENCE = 30  # tries, two seconds apart, while another DVC command holds the lock
+PROGRESS_SECONDS = 1.0
+ASKED = "FLOW_DVC_WAS_ASKED"  # set where `dvc status` has already found something to do
 
 
 class StageFailed(Exception):
@@ -37,25 +43,13 @@ class DvcBusy(Exception):
     """Another DVC command is at work in this checkout."""
 
 
-def plan(root: Path = env.ROOT) -> Plan:
-    """-> (stage, the stages it needs) in an order in which they can run; data.dvc is one of them.
+@dataclass(frozen=True)
+class Outcome:
+    """How one stage ended: `state` is Completed, Cached, Failed or NotReady, `said` what there is to say of it."""
 
-    Stages of other files than dvc.yaml are left out: ablations/dvc.yaml is asked for by name (`make ablations`).
-    `Repo.index.graph` is no documented interface of DVC; the version is pinned and a test looks at the plan.
-    """
-    import networkx
-    from dvc.repo import Repo
-
-    with Repo(str(root)) as repo:
-        graph = repo.index.graph  # edges go from a stage to what it needs
-        order = reversed(list(networkx.topological_sort(graph)))
-        found = [(stage.addressing, [need.addressing for need in graph.successors(stage)]) for stage in order]
-        return [(stage, needs) for stage, needs in found if not env.is_apart(stage)]
-
-
-def command(stage: str) -> list[str]:
-    """One stage through DVC, in a process that ends with this one."""
-    return [sys.executable, "-m", "flows.guard", sys.executable, "-m", "dvc", "repro", "--single-item", stage]
+    stage: str
+    state: str
+    said: str
 
 
 def environment(flow_run_id: str) -> dict[str, str]:
@@ -68,64 +62,92 @@ def _only_when_busy(task_: object, run: object, state: State) -> bool:
     return isinstance(state.result(raise_on_failure=False), DvcBusy)
 
 
-@task(task_run_name="{stage}", retries=PATIENCE, retry_delay_seconds=2, retry_condition_fn=_only_when_busy)
-def reproduce(stage: str, root: Path = env.ROOT) -> State:
+@task(
+    task_run_name="{stage}",
+    retries=PATIENCE,
+    retry_delay_seconds=2,
+    retry_condition_fn=_only_when_busy,
+    cache_policy=NO_CACHE,  # DVC is the cache
+)
+def reproduce(stage: str, begin: ready.Begin | None, force: bool = False) -> State:
     """Bring one stage up to date -> Completed, or Cached when DVC had nothing to do.
 
+    begin  gives a DVC process; None where DVC has already said that nothing at all is to do
+    force  run it although nothing changed
     Raises StageFailed with the tail of the log, DvcBusy when it should be tried again.
     """
+    if begin is None:
+        return Completed(name="Cached", message="nothing changed")
+    began = time.monotonic()
     logger = get_run_logger()
-    run = get_run_context().task_run  # type: ignore[union-attr]
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    skipped = hints = False
-    with subprocess.Popen(
-        command(stage),
-        cwd=root,
-        env=environment(str(run.flow_run_id or "")),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
+    skipped = fetched = hints = False
+    with begin("repro", "--single-item", *(["--force"] if force else []), stage) as process, _progress(stage) as show:
         assert process.stdout is not None
         for line in map(str.rstrip, process.stdout):
             skipped = skipped or bool(SKIPPED.search(line))
+            fetched = fetched or bool(FETCHED.search(line))
             hints = hints or line.startswith(HINTS)
             if line and not hints:
                 tail.append(line)
                 print(line, flush=True)
                 logger.info(line)
+                show(line)
     if process.returncode:
         said = "\n".join(tail)
         raise (DvcBusy if BUSY.search(said) else StageFailed)(f"{stage} ended with {process.returncode}:\n{said}")
-    return Completed(name="Cached", message="DVC had nothing to do") if skipped else Completed()
+    if skipped:
+        return Completed(name="Cached", message="taken from DVC's cache" if fetched else "nothing changed")
+    return Completed(message=f"took {time.monotonic() - began:.0f} s")
 
 
-@flow(name="fashionvl", task_runner=ThreadPoolTaskRunner(max_workers=AT_ONCE))  # type: ignore[arg-type]
-def pipeline(root: Path = env.ROOT) -> State:
-    """Every stage of dvc.yaml; fails when one fails, and those that need it stay NotReady."""
-    futures: dict[str, PrefectFuture] = {}
-    for stage, needs in plan(root):
-        futures[stage] = reproduce.submit(stage, root, wait_for=[futures[need] for need in needs])
+@contextmanager
+def _progress(stage: str) -> Iterator[Callable[[str], None]]:
+    """A bar in Prefect that follows lines such as `step 20/400`; at 100 when the stage has ended by itself."""
+    shown, last, bar = 0.0, -PROGRESS_SECONDS, None
+
+    def show(line: str) -> None:
+        nonlocal shown, last, bar
+        found = SO_FAR.search(line)
+        if not found or not int(found[2]) or time.monotonic() - last < PROGRESS_SECONDS:
+            return
+        shown, last = min(100.0, 100 * int(found[1]) / int(found[2])), time.monotonic()
+        if bar is None:
+            key = f"progress-{re.sub(r'[^a-z0-9]+', '-', stage.lower()).strip('-')}"
+            bar = create_progress_artifact(progress=shown, key=key, description=f"{stage}: {found[0]}")
+        else:
+            update_progress_artifact(bar, progress=shown, description=f"{stage}: {found[0]}")
+
+    yield show
+    if bar is not None:
+        update_progress_artifact(bar, progress=100.0, description=stage)
+
+
+def pipeline(root: Path = env.ROOT, again: re.Pattern[str] | None = None) -> list[Outcome]:
+    """Submit every stage of dvc.yaml in the flow that calls this, wait for all of them -> how each ended.
+
+    Where one fails, those that need it are NotReady and the others go on.
+    again  the stages that run although nothing changed; the others, those too that changed, are left alone
+    """
+    run = get_run_context().flow_run  # type: ignore[union-attr]
+    with ready.Ready(root, environment(str(run.id) if run else "")) as dvc:
+        plan = [(stage, needs) for stage, needs in graph.plan(root) if again is None or again.search(stage)]
+        if again is None and ASKED not in os.environ and not graph.stale(root):
+            return _outcomes({stage: reproduce.submit(stage, None) for stage, _ in plan})
+        futures: dict[str, PrefectFuture] = {}
+        for stage, needs in plan:
+            before = [futures[need] for need in needs if need in futures]
+            futures[stage] = reproduce.submit(stage, dvc.begin, again is not None, wait_for=before)
+        return _outcomes(futures)
+
+
+def _outcomes(futures: dict[str, PrefectFuture]) -> list[Outcome]:
     for future in futures.values():
         future.wait()
     states = {stage: future.state for stage, future in futures.items()}
-    broken = [stage for stage, state in states.items() if not state.is_completed()]
-    if broken:
-        raise StageFailed(", ".join(f"{stage} {states[stage].name}" for stage in broken))
-    cached = sum(state.name == "Cached" for state in states.values())
-    return Completed(message=f"{cached}/{len(states)} cached")
+    return [Outcome(stage, state.name or state.type.value, state.message or "") for stage, state in states.items()]
 
 
-def main() -> int:
-    """Run the flow in the checkout -> 0, or 1 with what stopped it."""
-    env.apply()
-    state = pipeline(return_state=True)
-    if state.is_completed():
-        return 0
-    print(f"run  {state.result(raise_on_failure=False)}", file=sys.stderr, flush=True)
-    return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def broken(outcomes: list[Outcome]) -> list[Outcome]:
+    """Those that did not end well, in the plan's order."""
+    return [outcome for outcome in outcomes if outcome.state not in ("Completed", "Cached")]

@@ -7,11 +7,11 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from flows import data, env, guard, ledger, server
+from flows import data, env, graph, guard, ledger, notes, overrides, server
+from flows.graph import stale
 
 SHOWN = re.compile(r"^val\.|R@1$|\.accuracy$|\.cider$")  # of all that is measured, what the table shows
 
@@ -20,26 +20,19 @@ class RunError(Exception):
     """The run cannot start or did not end well; the message says why and what to do."""
 
 
-def stale(root: Path = env.ROOT) -> dict[str, Any]:
-    """What DVC finds changed or missing in dvc.yaml, by stage; empty when there is nothing to do.
+def flow(changed: bool, root: Path = env.ROOT) -> None:
+    """Run the Prefect flow; raises RunError when a stage fails or Prefect cannot start.
 
-    Raises RunError when DVC cannot say.
+    changed  DVC has found something to do, so that the flow need not ask it again
     """
-    answer = env.dvc("status", "--json", root=root)
-    if answer.returncode != 0:
-        raise RunError(f"DVC cannot say what there is to do: {answer.stderr.strip().splitlines()[-1]}")
-    return {stage: why for stage, why in json.loads(answer.stdout).items() if not env.is_apart(stage)}
-
-
-def flow(root: Path = env.ROOT) -> None:
-    """Run the Prefect flow; raises RunError when a stage fails or Prefect cannot start."""
+    known = {"FLOW_DVC_WAS_ASKED": "yes"} if changed else {}
     print("run  starting Prefect", flush=True)
     try:
-        with server.running() as address:
-            command = [sys.executable, "-m", "flows.pipeline"]
-            code = guard.run_group(command, {**os.environ, "PREFECT_API_URL": address}, root)
+        with server.running() as (address, wait):
+            command = [sys.executable, "-m", "flows.retrain"]  # Prefect's import takes as long as its server's start
+            code = guard.run_group(command, {**os.environ, **known, "PREFECT_API_URL": address}, root, meanwhile=wait)
     except server.ServerError as error:
-        raise RunError(f"Prefect cannot be used ({error}); `dvc repro` does the same work without it") from None
+        raise RunError(f"Prefect cannot be used ({error}); `dvc repro` makes the same without it") from None
     if code != 0:
         raise RunError("run  stopped; what was finished is kept, `make run` goes on from there")
 
@@ -87,21 +80,43 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
         data.ensure()
+        _mend()
         changed = stale()
-        if changed:
-            print(f"run  to do: {', '.join(changed)}, and what needs them", flush=True)
-            flow()
+        todo = f"{', '.join(changed)}, and what needs them" if changed else _rest()
+        if todo:
+            print(f"run  to do: {todo}", flush=True)
+            flow(bool(changed))
             print(f"\nrun  done in {time.monotonic() - began:.0f} s\n\n{summary()}", flush=True)
         else:
             print(f"run  nothing to do, everything is up to date\n\n{summary()}", flush=True)
             _catch_up()
-    except (RunError, data.DataError) as error:
+    except (RunError, data.DataError, graph.Unclear) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("run  stopped by you; what was finished is kept, `make run` goes on from there", file=sys.stderr)
         return 130
     return 0
+
+
+def _rest(root: Path = env.ROOT) -> str:
+    """What there is to do although no stage is stale; empty when nothing is. Asks DVC only where there is a feed."""
+    if not notes.is_settled(list(yaml.safe_load((root / "params.yaml").read_text())["run"]), root):
+        return "to register what was made"
+    if data.facts(root).get("feed"):
+        from flows import ingest
+
+        if ingest.probe(root).fresh:
+            return "what is new in the feed"
+    return ""
+
+
+def _mend() -> None:
+    """Take the values of a run that was killed out of params.yaml again, unless a run is at work."""
+    if not guard.is_held(env.work() / "flow.lock"):
+        sentence = overrides.put_back()
+        if sentence:
+            print(f"run  {sentence}", flush=True)
 
 
 def _catch_up() -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,13 @@ from flows import env
 HOST = "127.0.0.1"
 START_SECONDS = 180.0  # it makes its database at the first start, on a machine that may be busy
 HEALTH_SECONDS = 2.0
+PRIVATE = {
+    "PREFECT_UI_ENABLED": "false",
+    **{
+        f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
+        for service in ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP", "TRIGGERS")
+    },
+}
 
 
 class ServerError(Exception):
@@ -38,13 +45,14 @@ def free_port(wanted: int) -> int:
     raise ServerError(f"no port is free between {wanted} and {wanted + 99}")
 
 
-def start(command: list[str], log: Path) -> subprocess.Popen:
+def start(command: list[str], log: Path, settings: Mapping[str, str] | None = None) -> subprocess.Popen:
     """A server that ends with this process and has its words in a file; not reached by a Ctrl-C meant for the run."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as words:
         return subprocess.Popen(
             [sys.executable, "-m", "flows.guard", *command],
             cwd=env.ROOT,
+            env={**os.environ, **(settings or {})},
             stdout=words,
             stderr=words,
             process_group=0,
@@ -62,27 +70,35 @@ def note() -> Path:
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """The address of a Prefect server's API for the length of a run; raises ServerError where there is none."""
+def running() -> Iterator[tuple[str, Callable[[], None]]]:
+    """The address of a Prefect server's API for the length of a run, and a function that waits until it answers.
+
+    Both raise ServerError where there is none. The one of `make ui`, or that the user named, is there already; else one
+    is started, which has no page and no clock, so that nothing but this run runs on it.
+    """
     told = os.environ.get("PREFECT_API_URL") or (json.loads(note().read_text())["prefect"] if note().exists() else None)
     if told and answers(told):
-        yield told
+        yield told, lambda: None
         return
     if "PREFECT_API_URL" in os.environ:
         raise ServerError(f"nothing answers at PREFECT_API_URL={told}")
     port = free_port(4300)
     address, log = f"http://{HOST}:{port}/api", env.work() / "prefect" / "server.log"
-    server = start(prefect(port), log)
+    server = start(prefect(port), log, PRIVATE)
     try:
-        end = time.monotonic() + START_SECONDS
-        while not answers(address):
-            if server.poll() is not None or time.monotonic() > end:
-                raise ServerError(f"its server did not come up; see {log}")
-            time.sleep(0.2)
-        yield address
+        yield address, lambda: until_it_answers(address, server, log)
     finally:
         server.terminate()
         server.wait()
+
+
+def until_it_answers(address: str, server: subprocess.Popen | None = None, log: Path | None = None) -> None:
+    """Wait for a server that was started; raises ServerError when it ends or takes too long."""
+    end = time.monotonic() + START_SECONDS
+    while not answers(address):
+        if (server is not None and server.poll() is not None) or time.monotonic() > end:
+            raise ServerError(f"its server did not come up{f'; see {log}' if log else ''}")
+        time.sleep(0.1)
 
 
 def answers(address: str) -> bool:

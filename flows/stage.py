@@ -2,7 +2,7 @@
 
 The stage itself is `fashionvl.stages.NAME` of this very checkout, in a process of its own. It ends when this process
 ends, this one when DVC ends; trainers take turns; what the stage says passes through line by line; and what its run
-folder records goes to MLflow (flows/tracking.py) in another process, which may fail without the stage noticing.
+folder records goes to MLflow in another process (flows/tracking.py), which may fail without the stage noticing.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from flows import env, guard, ledger
+from flows import bell, env, facts, guard, ledger
 
 TRAINERS = (
     *("encoder", "captioner", "pretrain", "contrast", "finetune"),
@@ -23,9 +23,6 @@ TRAINERS = (
 )
 RUN_FOLDER = b"run folder: "
 GRACE_SECONDS = 10
-AWAY = 3  # the mirror has said itself that MLflow is away
-MIRROR_SECONDS = 35.0
-LOG_BYTES = 1_000_000
 
 
 class Refusal(Exception):
@@ -59,9 +56,8 @@ def run(name: str, item: str | None, options: Sequence[str]) -> int:
     command = [sys.executable, "-m", f"fashionvl.stages.{name}", *([item] if item else []), *options]
     paths = [str(env.ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    settings = facts.settings()
     with guard.turn(env.work() / "accelerator.lock", label) if name in TRAINERS else nullcontext():
-        entry = ledger.Entry(name, item)
-        mirror = _start_mirror()
         child = subprocess.Popen(
             command,
             env=environment,
@@ -71,13 +67,31 @@ def run(name: str, item: str | None, options: Sequence[str]) -> int:
         )
         _pass_signals_on(child)
         threading.Thread(target=_sweep, args=[child], daemon=True).start()
+        entry = ledger.Entry(name, item, group=child.pid, settings=settings)
+
+        def begin(run_folder: Path | None) -> None:
+            entry.open(run_folder)
+            bell.ring()
+
         if name not in TRAINERS:
-            _tell(mirror, entry.open(None))
-        _pass_output_on(child, lambda folder: _tell(mirror, entry.open(folder)))
+            begin(None)
+        _pass_output_on(child, begin)
         code = child.wait()
-    _tell(mirror, entry.close(code))
-    _end_mirror(mirror)
+    _tell(entry, code)
     return 128 - code if code < 0 else code
+
+
+def _tell(entry: ledger.Entry, code: int) -> None:
+    """Have the mirror tell MLflow how the stage ended; a flow waits for that once, at its end (flows/bell.py)."""
+    place = entry.close(code)
+    if os.environ.get("FLOW_RUN_ID"):
+        bell.ring()
+        away = bell.away()
+        said = away[0] if away and away[1] >= entry.started else None
+    else:
+        said = bell.settle(place)
+    if said:
+        print(said, file=sys.stderr, flush=True)
 
 
 def _pass_output_on(child: subprocess.Popen, on_run_folder: Callable[[Path], None]) -> None:
@@ -122,44 +136,6 @@ def _signal_group(child: subprocess.Popen, signum: int) -> None:
         os.killpg(child.pid, signum)
 
 
-def _start_mirror() -> subprocess.Popen:
-    """The mirror says its one warning on our stderr; all other words of MLflow go to its log."""
-    log = env.work() / "mlflow.log"
-    log.parent.mkdir(exist_ok=True)
-    grown = log.exists() and log.stat().st_size > LOG_BYTES
-    with log.open("w" if grown else "a") as words:
-        return subprocess.Popen(
-            [sys.executable, "-m", "flows.tracking", "follow"],
-            cwd=env.ROOT,
-            stdin=subprocess.PIPE,
-            stdout=sys.stderr,
-            stderr=words,
-            process_group=0,
-            text=True,
-        )
-
-
-def _tell(mirror: subprocess.Popen, entry: Path) -> None:
-    assert mirror.stdin is not None
-    with suppress(BrokenPipeError):  # a mirror that died is spoken of at the end
-        print(entry, file=mirror.stdin, flush=True)
-
-
-def _end_mirror(mirror: subprocess.Popen) -> None:
-    """Let the mirror finish, but not for long: what is left goes to MLflow at the next run."""
-    assert mirror.stdin is not None
-    with suppress(BrokenPipeError):
-        mirror.stdin.close()
-    try:
-        code = mirror.wait(MIRROR_SECONDS)
-    except subprocess.TimeoutExpired:
-        mirror.kill()
-        code = mirror.wait()
-    if code not in (0, AWAY):
-        log = env.work() / "mlflow.log"
-        print(f"mlflow  is too slow or broken (see {log}); it is told the rest later", file=sys.stderr, flush=True)
-
-
 def main(arguments: Sequence[str]) -> int:
     """-> exit code; a refusal is one sentence and 2."""
     if not arguments or arguments[0].startswith("-"):
@@ -172,10 +148,10 @@ def main(arguments: Sequence[str]) -> int:
     item = rest.pop(0) if rest and not rest[0].startswith("-") else None
     try:
         own_library()
-    except Refusal as refusal:
+        return run(name, item, rest)
+    except (Refusal, facts.FactError) as refusal:
         print(refusal, file=sys.stderr)
         return 2
-    return run(name, item, rest)
 
 
 if __name__ == "__main__":

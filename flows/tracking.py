@@ -1,39 +1,33 @@
-"""The only door to MLflow: tells it what the ledger (flows/ledger.py) says, live, in batches, exactly once.
+"""The mirror: tells MLflow what the ledger (flows/ledger.py) says, live, in batches, exactly once.
 
-    python -m flows.tracking follow     entries on standard input, while a stage runs
-    python -m flows.tracking catch-up   what earlier runs could not tell
+    python -m flows.tracking serve LOCK  the mirror itself, holding a lock by a descriptor (flows/bell.py starts it)
+    python -m flows.tracking catch-up    have it tell what earlier runs could not, and wait for that
 
-Which steps MLflow has is asked of MLflow, never taken from a file: a kill between telling and noting loses nothing
-and doubles nothing. If MLflow is away, one sentence says so, and the ledger keeps what it was to be told.
+One process for all that runs in a checkout: it starts with the first stage and ends when nothing runs and all is told.
+If MLflow is away, one sentence says so, and the ledger keeps what it was to be told.
 """
 
 import fcntl
-import json
 import os
 import select
-import shutil
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from flows import env, ledger
+from flows import bell, env, gauges, ledger, parent
+from flows.env import store
 
 EXPERIMENT = "fashionvl"
-ENTRY_TAG = "ledger.id"
+LOOK_SECONDS = 1.0
 SEND_SECONDS = 5.0
-RETRY_SECONDS = 30.0
-LAST_SECONDS = 30
-BATCH = 900  # metrics; MLflow takes 1000
-ALLOWED = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. /:")
-
-
-def store() -> str:
-    """MLflow's address: what the user set, else one sqlite file beside the project's .work."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{env.project() / 'mlflow.db'}"
+RETRY_SECONDS = 10.0
+HANG_SECONDS = 600  # what one entry may take, uploads and all
+AWAY = 3
 
 
 def connect() -> tuple[Any, str]:
@@ -62,227 +56,134 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 class Mirror:
-    """Tells MLflow of one entry of the ledger."""
-
-    def __init__(self, place: Path, client: Any, experiment: str):
-        self.place, self.client = place, client
-        self.run_id = self._attach(experiment)
-        self.told = self._last_step()
-        self.file: TextIO | None = None
-        self.rest = ""
-
-    def entry(self) -> dict[str, Any]:
-        return json.loads((self.place / "entry.json").read_text(encoding="utf-8"))
-
-    def _attach(self, experiment: str) -> str:
-        """The MLflow run of this entry: the one it had before a kill, or a new one."""
-        entry = self.entry()
-        found = self.client.search_runs([experiment], f"tags.`{ENTRY_TAG}` = '{entry['id']}'", max_results=1)
-        if found:
-            self.client.update_run(found[0].info.run_id, status="RUNNING")
-            run = found[0]
-        else:
-            tags = {**entry["tags"], ENTRY_TAG: entry["id"]}
-            started = int(entry["started"] * 1000)
-            run = self.client.create_run(experiment, start_time=started, tags=tags, run_name=entry["name"])
-        missing = {name: value for name, value in entry["params"].items() if name not in run.data.params}
-        self._log_params(run.info.run_id, missing)
-        return run.info.run_id
-
-    def _log_params(self, run_id: str, params: dict[str, str]) -> None:
-        from mlflow.entities import Param
-
-        listed = [Param(clean(name), value[:6000]) for name, value in params.items()]
-        for start in range(0, len(listed), 100):
-            self.client.log_batch(run_id, params=listed[start : start + 100])
-
-    def _last_step(self) -> int:
-        """The last step that MLflow has of this run; `seconds` is in every line of a history."""
-        names = self.client.get_run(self.run_id).data.metrics
-        asked = ["seconds"] if "seconds" in names else list(names)
-        steps = [point.step for name in asked for point in self.client.get_metric_history(self.run_id, name)]
-        return max(steps, default=0)
-
-    def tell(self) -> None:
-        """Send the lines that the history has gained; a line belongs to a batch as a whole."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        batch: list[Any] = []
-        last = self.told
-        for line in self._new_lines():
-            step = int(line.pop("step"))
-            if step <= last:
-                continue
-            points = [Metric(clean(name), float(value), now, step) for name, value in line.items() if number(value)]
-            if len(batch) + len(points) > BATCH:
-                self.client.log_batch(self.run_id, metrics=batch)
-                self.told, batch = last, []
-            batch += points
-            last = step
-        if batch:
-            self.client.log_batch(self.run_id, metrics=batch)
-        self.told = last
-
-    def _new_lines(self) -> Iterator[dict[str, Any]]:
-        """The whole lines of the history that were not read yet, from the start again when it was cut back."""
-        kept = self.place / "history.jsonl"
-        path = kept if kept.exists() else Path(self.entry()["history"] or kept)
-        if self.file is not None and _is_other(self.file, path):
-            self.file.close()
-            self.file = None
-        if self.file is None:
-            if not path.exists():
-                return
-            self.file, self.rest = path.open(encoding="utf-8"), ""
-        while part := self.file.readline():
-            self.rest += part
-            if not self.rest.endswith("\n"):
-                return  # the stage is still writing it
-            line, self.rest = self.rest, ""
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:  # the history was cut back under our eyes: read it again next time
-                self.file.close()
-                self.file = None
-                return
-
-    def end(self) -> None:
-        """Tell the rest: the history to its end, the card, the small files, how it ended."""
-        from mlflow.entities import Metric
-
-        entry = self.entry()
-        code = entry["code"]
-        self.tell()
-        if code == 0:
-            card = self.place / "card.json"
-            metrics = json.loads(card.read_text(encoding="utf-8")).get("metrics", {}) if card.exists() else {}
-            known = self.client.get_run(self.run_id).data.metrics if self.told else {}
-            ended = int(entry["ended"] * 1000)  # the same when told twice, so that MLflow keeps one
-            points = [
-                Metric(f"card.{clean(name)}" if clean(name) in known else clean(name), float(value), ended, self.told)
-                for name, value in metrics.items()
-                if number(value)
-            ]
-            for start in range(0, len(points), BATCH):
-                self.client.log_batch(self.run_id, metrics=points[start : start + BATCH])
-            for file in (self.place / name for name in ledger.KEPT if name != "history.jsonl"):
-                if file.exists():
-                    self.client.log_artifact(self.run_id, str(file))
-        status = "FINISHED" if code == 0 else "KILLED" if code is None or code < 0 else "FAILED"
-        self.client.set_terminated(self.run_id, status, end_time=int(entry.get("ended", time.time()) * 1000))
-
-
-def _is_other(file: TextIO, path: Path) -> bool:
-    """True when the path now holds another file than the open one, or a shorter one than was read."""
-    try:
-        now = path.stat()
-    except FileNotFoundError:
-        return False  # removed when the training was done: the open file still holds the end
-    return now.st_ino != os.fstat(file.fileno()).st_ino or now.st_size < os.lseek(file.fileno(), 0, os.SEEK_CUR)
-
-
-def number(value: Any) -> bool:
-    """True for what MLflow takes as a metric."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def clean(name: str) -> str:
-    """A name as MLflow allows it: "i2t.r@1" -> "i2t.r_at_1"."""
-    return "".join(letter if letter in ALLOWED else "_" for letter in name.replace("@", "_at_"))
-
-
-class _Listener:
-    """Entries named on standard input by the process that guards the stage."""
+    """All entries of the ledger, and what each is in MLflow."""
 
     def __init__(self) -> None:
-        self.place: Path | None = None
-        self.over = False
+        self.connection: tuple[Any, str] | None = None
+        self.runs: dict[Path, Any] = {}
+        self.gauges: dict[Path, tuple[gauges.Gauge, float]] = {}
+        self.live: list[Path] = []
+        self.troubles: Counter[Path] = Counter()
+        self.sent = 0.0
+        self.at: Path | None = None
 
-    def wait(self, seconds: float) -> None:
-        """Until something is said or the time is up; `over` when the other side has ended, in whatever way."""
-        if not select.select([0], [], [], seconds)[0]:
-            return
-        heard = os.read(0, 65536)
-        self.over = not heard
-        if heard:
-            self.place = Path(os.fsdecode(heard.split(b"\n")[-2]))
+    def look(self, *, now: bool) -> None:
+        """Tell MLflow what has changed; raises what MLflow raises.
 
+        now  at once, else live runs are told of when it is their time
+        """
+        places = sorted(bell.ours(), key=lambda place: self.troubles[place])
+        due = [place for place in places if bell.is_due(place)]
+        before, self.live = self.live, [place for place in places if place not in due and not _closed(place)]
+        self._record({*self.live, *before}.intersection(places))
+        if due or now or time.monotonic() - self.sent >= SEND_SECONDS:
+            self.connection = self.connection or connect()
+            for place in self.live:
+                self._run(place).tell()
+            self.sent = time.monotonic()
+        for place in sorted(due, key=parent.is_one):  # stages before the pipeline that they belong to
+            if not any(parent.of(one) == place for one in self.live):
+                told = ledger.read(place)
+                self._run(place).end(told)
+                del self.runs[place]
+                ledger.forget(place, told)
 
-def follow(say: TextIO) -> int:
-    """Mirror one stage while it runs -> 0, or 3 when MLflow stayed away."""
-    listener = _Listener()
-    connection, mirror, held = None, None, None
-    again, warned = 0.0, False
-    while not listener.over:
-        listener.wait(SEND_SECONDS if connection or warned else 0)
-        if listener.over:
-            signal.alarm(LAST_SECONDS)
-        elif time.monotonic() < again:
-            continue
-        try:
-            connection = connection or connect()
-            if listener.place is None:
-                continue
-            held = held or _hold(listener.place, wait=listener.over)
-            if held is None:
-                continue
-            mirror = mirror or Mirror(listener.place, *connection)
-            mirror.tell()
-            if listener.over:
-                mirror.end()
-        except _away() as trouble:
-            connection, mirror, again = None, None, time.monotonic() + RETRY_SECONDS
-            if not warned:
-                _warn(say, trouble)
-                warned = True
-            if listener.over:
-                return 3
-    if listener.place is not None:
-        _forget(listener.place)
-    signal.alarm(LAST_SECONDS // 2)
-    signal.signal(signal.SIGALRM, lambda signum, frame: os._exit(0))  # what is left waits for the next run
-    return catch_up(say, connection)
+    def _run(self, place: Path) -> Any:
+        from flows import mirror
 
+        assert self.connection is not None
+        if place not in self.runs:
+            own = parent.of(place)
+            if own is not None:
+                self._run(own)  # is there before those that name it
+            self._mark(place)
+            kind = mirror.Pipeline if parent.is_one(place) else mirror.Stage
+            self.runs[place] = kind(place, *self.connection)
+        self._mark(place)
+        return self.runs[place]
 
-def catch_up(say: TextIO, connection: tuple[Any, str] | None = None) -> int:
-    """Tell MLflow of the runs that it was away for -> 0, or 3 when it still is."""
-    places = ledger.waiting()
-    if not places:
-        return 0
-    try:
-        connection = connection or connect()
+    def _mark(self, place: Path) -> None:
+        self.at = place
+        signal.alarm(HANG_SECONDS)  # whoever rings next starts another mirror
+
+    def _record(self, places: set[Path]) -> None:
+        """What nobody can say later: how much live stages take, what DVC writes of a live pipeline's stages."""
+        self.gauges = {place: found for place, found in self.gauges.items() if place in places}
         for place in places:
-            if not place.exists() or ledger.is_alive(place) or _hold(place, wait=False) is None:
-                continue  # another mirror is at it, or will be
-            entry = json.loads((place / "entry.json").read_text(encoding="utf-8"))
-            if entry["code"] == 0 or not entry.get("closed"):
-                Mirror(place, *connection).end()
-            _forget(place)
-    except _away() as trouble:
-        _warn(say, trouble)
-        return 3
-    return 0
+            entry = ledger.read(place)
+            if parent.is_one(place):
+                parent.keep_locks(place)
+            elif entry.get("group") is not None:
+                gauge, last = self.gauges.get(place) or (gauges.Gauge(entry["group"], place, entry["started"]), 0.0)
+                if time.monotonic() - last >= gauges.EVERY_SECONDS:
+                    gauge.sample()
+                    last = time.monotonic()
+                self.gauges[place] = gauge, last
+
+    def lost(self, trouble: Exception) -> None:
+        """Say so, and begin anew; what met the trouble comes last then."""
+        if self.at is not None:
+            self.troubles[self.at] += 1
+        self.connection, self.runs = None, {}
+        reason = (str(trouble).strip() or type(trouble).__name__).splitlines()[0][:120]
+        said = f"mlflow  at {store()} is away ({reason}); the stage goes on, MLflow is told later"
+        bell.beside("away").write_text(said + "\n", encoding="utf-8")
+        print(said, flush=True)
 
 
-def _hold(place: Path, *, wait: bool) -> int | None:
-    """-> a descriptor that keeps other mirrors from this entry until this process ends; None when another has it."""
-    descriptor = os.open(place, os.O_RDONLY)
+def _closed(place: Path) -> bool:
+    """True for an entry that is told of as far as it goes, or gone."""
+    with suppress(FileNotFoundError):
+        return bool(ledger.read(place).get("closed"))
+    return True
+
+
+def serve(lock: int) -> int:
+    """Be the mirror until nothing runs and all is told -> 0, or 3 when MLflow stayed away."""
+    pipe, mirror = _listen(), Mirror()
+    again, code, called = 0.0, 0, True
+    while True:
+        if called or time.monotonic() >= again:
+            try:
+                mirror.look(now=called)
+                bell.beside("away").unlink(missing_ok=True)
+                again, code = 0.0, 0
+            except _away() as trouble:
+                mirror.lost(trouble)
+                again, code = time.monotonic() + RETRY_SECONDS, AWAY
+        waiting = [place for place in bell.ours() if not _closed(place)]
+        busy = not all(map(bell.is_due, waiting))
+        if not busy and (code or not waiting) and _leave(lock, set(waiting)):
+            return code
+        called = _called(pipe, LOOK_SECONDS if busy else 0.1)
+
+
+def _listen() -> int:
+    with suppress(FileExistsError):
+        os.mkfifo(bell.beside("pipe"))
+    return os.open(bell.beside("pipe"), os.O_RDWR | os.O_NONBLOCK)  # also to write, or it would end with each caller
+
+
+def _called(pipe: int, seconds: float) -> bool:
+    """True when someone rang, within so many seconds."""
+    if not select.select([pipe], [], [], seconds)[0]:
+        return False
+    return bool(os.read(pipe, 65536))
+
+
+def _leave(lock: int, left: set[Path]) -> bool:
+    """Give the lock back; False, and it is held again, when something came between that nobody else looks after.
+
+    left  the entries that stay for the next mirror, since MLflow is away
+    """
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    if all(place in left or _closed(place) for place in bell.ours()):
+        return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _forget(place: Path) -> None:
-    """Drop an entry that was told in full; keep that of a training which can still go on."""
-    entry = json.loads((place / "entry.json").read_text(encoding="utf-8"))
-    if entry["code"] != 0 and entry["history"] and Path(entry["history"]).exists():
-        ledger.write(place / "entry.json", {**entry, "closed": True})
-    else:
-        shutil.rmtree(place)
+        return True
+    return False
 
 
 def _away() -> tuple[type[Exception], ...]:
@@ -293,23 +194,26 @@ def _away() -> tuple[type[Exception], ...]:
     return MlflowException, SQLAlchemyError, OSError
 
 
-def _warn(say: TextIO, trouble: Exception) -> None:
-    reason = (str(trouble).strip() or type(trouble).__name__).splitlines()[0][:120]
-    print(f"mlflow  at {store()} is away ({reason}); the stage goes on, MLflow is told later", file=say, flush=True)
+def catch_up() -> int:
+    """Have the mirror tell what has ended -> 0, or 3 with a sentence when it could not."""
+    said = bell.settle(seconds=HANG_SECONDS)
+    if said:
+        print(said, file=sys.stderr)
+    return AWAY if said else 0
 
 
 def main() -> int:
     """-> 0, 3 when MLflow is away, 2 for a wrong call."""
-    words = {"follow": follow, "catch-up": catch_up}
-    if len(sys.argv) != 2 or sys.argv[1] not in words:
+    env.apply()
+    if sys.argv[1:] == ["catch-up"]:
+        return catch_up()
+    if len(sys.argv) != 3 or sys.argv[1] != "serve":
         print(__doc__, file=sys.stderr)
         return 2
-    env.apply()
     os.nice(10)  # the trainer comes first
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end of standard input says when to stop
-    with os.fdopen(os.dup(1), "w") as say:
-        os.dup2(2, 1)  # MLflow prints on standard output, which here is the stage's
-        return words[sys.argv[1]](say)
+    os.chdir(env.project())  # an experiment's own folder goes away under it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return serve(int(sys.argv[2]))
 
 
 if __name__ == "__main__":

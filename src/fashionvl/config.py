@@ -14,6 +14,8 @@ import yaml
 
 ALIGNMENTS = ("none", "caption", "teacher")
 ABLATED_TASKS = ("category", "sub_category", "captioning")  # the ablations rank with the head as it was pre-trained
+DRIFTS = ("category", "sub_category", "words", "unknown", "colours", "encoder")
+PICTURES = ("none", "local", "all")
 FINEST_GRID = 16  # its 256 patches are four times as many tokens as the longest text
 
 
@@ -187,6 +189,20 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """When a newly trained system takes the champion's place (tasks/verdict.py); recalls and accuracies are shares."""
+
+    split: str  # whose products are asked for
+    queries: int  # products, at most
+    candidates: int  # wrong ones that each is listed with
+    least_gain: float  # what the lower end of the interval of the main number's gain must lie above
+    worst: float  # how far a metric may fall
+    worst_slice: float  # how far the main number may fall within a slice
+    slices: list[str]  # columns of the catalogue, or attributes.x
+    least_slice: int  # groups of a slice that is compared
+
+
+@dataclass(frozen=True)
 class Ranking:
     """How retrieval is learned from a pre-trained system (tasks/ranking.py); a batch counts products."""
 
@@ -250,6 +266,44 @@ class Ablation:
 
 
 @dataclass(frozen=True)
+class Feed:
+    """What a feed may bring (flows/ingest.py)."""
+
+    withdrawn_limit: float  # share of the products; a feed that lacks more of them is taken for broken
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far a newer state of the catalogue may be from the one before it (stages/drift.py)."""
+
+    pictures: int  # of each state that are looked at
+    partings: int  # of the older state into two random parts
+    level: float  # quantile of what these parts differ by
+    limits: dict[str, float]  # by measure: a larger distance counts as drift
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What `make clean-old` keeps (flows/retention.py); days are since something was last touched."""
+
+    work_days: float  # unfinished trainings
+    log_days: float  # logs, and what MLflow was never told of
+    feed_states: int  # earlier states of a followed feed
+    retrainings: int  # experiments `retrain-*`
+    runs_days: float  # MLflow's runs
+    versions: int  # of each registered model, beside those with an alias
+    history_days: float  # Prefect's flow runs
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """What MLflow may be told (flows/facts.py)."""
+
+    checkpoints: str  # last | none: whether the weights of finished trainings go there
+    pictures: str  # none | local | all: whether pages with the user's pictures go there
+
+
+@dataclass(frozen=True)
 class Params:
     """All of params.yaml."""
 
@@ -268,8 +322,13 @@ class Params:
     captioner: Captioner
     alignment: Alignment
     evaluate: Evaluate
+    gate: Gate
     finetune: Finetune
     ablation: Ablation
+    feed: Feed
+    drift: Drift
+    retention: Retention
+    tracking: Tracking
 
 
 def load(path: Path) -> Params:
@@ -284,7 +343,9 @@ def load(path: Path) -> Params:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     params: Params = build(Params, raw, "")
     _check_runs(params)
+    _check_gate(params.gate)
     _check_ablation(params)
+    _check_keeping(params)
     for kind, patches in params.patches.items():
         _check_grids(patches.grids, f"patches.{kind}.grids")
     return params
@@ -298,6 +359,19 @@ def _check_grids(grids: list[int], where: str) -> None:
         f"sides of grids from 1 to {FINEST_GRID}, each once and rising",
         where,
     )
+
+
+def _check_keeping(params: Params) -> None:
+    """What watches over data and keeps it can be asked for."""
+    limit, asked = params.feed.withdrawn_limit, params.drift
+    _expect(0 <= limit <= 1, limit, "a share from 0 to 1", "feed.withdrawn_limit")
+    _expect(set(asked.limits) == set(DRIFTS), asked.limits, f"a limit for each of {list(DRIFTS)}", "drift.limits")
+    _expect(asked.pictures > 0 and asked.partings > 0, asked, "above 0 in pictures and partings", "drift")
+    _expect(0 < asked.level <= 1, asked.level, "a quantile above 0, at most 1", "drift.level")
+    for name, value in dataclasses.asdict(params.retention).items():
+        _expect(value >= 0, value, "0 or more", f"retention.{name}")
+    pictures = params.tracking.pictures
+    _expect(pictures in PICTURES, pictures, f"one of {list(PICTURES)}", "tracking.pictures")
 
 
 def _check_runs(params: Params) -> None:
@@ -317,6 +391,19 @@ def _check_runs(params: Params) -> None:
             raise ConfigError(f"params.yaml: run.{system} says the patches {kind!r}, its row {said!r}; make them agree")
         if kind not in params.run_patches:
             raise ConfigError(f"params.yaml: {system} reads the patches {kind!r}, which run_patches does not list")
+
+
+def _check_gate(gate: Gate) -> None:
+    """What would open or shut the gate for every system is a mistake."""
+    _expect(gate.split in ("val", "test"), gate.split, "val or test, which nothing was trained on", "gate.split")
+    for name in ("queries", "candidates", "least_slice"):
+        _expect(getattr(gate, name) > 0, getattr(gate, name), "above 0", f"gate.{name}")
+    for name in ("least_gain", "worst", "worst_slice"):
+        _expect(0 <= getattr(gate, name) < 1, getattr(gate, name), "a share from 0 to below 1", f"gate.{name}")
+    columns = ("category", "sub_category")
+    for name in gate.slices:
+        known = name in columns or name.startswith("attributes.")
+        _expect(known, name, f"attributes.x or one of {list(columns)}", "gate.slices")
 
 
 def _check_ablation(params: Params) -> None:

@@ -1,14 +1,18 @@
 """A tiny project with the real edge and stages that take no time: what DVC, Prefect and MLflow do to it is real."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from flows import env, server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -17,6 +21,7 @@ run: {kaleido: kaleido}
 run_tasks: []
 systems: {kaleido: {steps: 20, pause: 0.02}}
 seed: 7
+tracking: {checkpoints: last, pictures: local}
 """
 
 PIPELINE = """\
@@ -65,12 +70,13 @@ with history.open("a") as file:
     for step in range(start + 1, recipe["steps"] + 1):
         time.sleep(recipe["pause"])
         print(json.dumps({"step": step, "seconds": step / 10, "loss": 1 / step, "mlm": 2.0}), file=file, flush=True)
-        print(f"pretrain  step {step}")
+        print(f"pretrain  step {step}/{recipe['steps']}")
 out = pathlib.Path(f"build/runs/{name}")
 out.mkdir(parents=True, exist_ok=True)
 shutil.copy(history, out / "history.jsonl")
 (out / "curves.csv").write_text("step,loss\\n1,1\\n")
 (out / "code.txt").write_text("the code of this checkout")
+(out / "model.safetensors").write_bytes(b"weights")
 (out / "card.json").write_text(json.dumps({"metrics": {"loss": 0.1, "i2t.R@1": 0.5}}))
 shutil.rmtree(work)
 """
@@ -97,7 +103,115 @@ changed = pathlib.Path("sample.txt")
 (out / "images" / "1.jpg").write_text(changed.read_text() if changed.exists() else "1")
 """
 
+# What the flow asks of the feed, the registry and the gate, over files: `feed.txt` is brought into data/, a version is
+# a line of versions.json, and while `spoiled` lies in the checkout nothing is promoted.
+INGEST = """\
+import hashlib, json, pathlib, subprocess, sys
+from dataclasses import dataclass, field
+@dataclass
+class News:
+    feed: bool = False
+    fresh: bool = False
+    new: int = 0
+    changed: int = 0
+    withdrawn: int = 0
+    md5: str = ""
+    refused: str | None = None
+    drift: dict = field(default_factory=dict)
+def probe(root):
+    text = (root / "feed.txt").read_text() if (root / "feed.txt").exists() else ""
+    return News(feed=bool(text), fresh=bool(text), drift={"drifted": "moved" in text})
+def take(root):
+    feed, here = root / "feed.txt", root / "data" / "catalogue.csv"
+    if not feed.exists():
+        return News()
+    text = feed.read_text()
+    md5 = hashlib.md5(text.encode()).hexdigest()
+    if "broken" in text:
+        return News(feed=True, md5=md5, refused="line 1 is broken")
+    if here.exists() and here.read_text() == text:
+        return News(feed=True, md5=md5)
+    here.parent.mkdir(exist_ok=True)
+    here.write_text(text)
+    subprocess.run([sys.executable, "-m", "dvc", "add", "-q", "data"], cwd=root, check=True)
+    return News(feed=True, fresh=True, new=2, md5=md5, drift={
+        "drifted": "moved" in text,
+        "measures": {"colour": {"value": 0.25, "level": 0.1, "limit": 0.2, "exceeded": True}},
+    })
+"""
+
+REGISTRY = """\
+import hashlib, json, os, pathlib, time
+from dataclasses import dataclass
+@dataclass
+class Version:
+    name: str
+    version: int
+    model_uri: str
+    fresh: bool = False
+    settled: bool = False
+def _file(root):
+    return root / ".work" / "versions.json"
+def _all(root):
+    return json.loads(_file(root).read_text()) if _file(root).exists() else {"made": [], "champion": None}
+def register(system, root):
+    if (root / "no-registry").exists():
+        raise ConnectionError("the registry is away; start it, then `make run`")
+    known = _all(root)
+    here = hashlib.md5((root / "build" / "runs" / system / "history.jsonl").read_bytes()).hexdigest()
+    fresh = here not in known["made"]
+    if fresh:
+        known["made"].append(here)
+        _file(root).write_text(json.dumps(known))
+        if (root / "die-registering").exists():
+            os.kill(os.getpid(), 9)
+    return Version(system, known["made"].index(here) + 1, "x", fresh, here in known.get("judged", []))
+def champion(system):
+    known = _all(pathlib.Path.cwd())
+    return Version(system, known["champion"], "x") if known["champion"] else None
+def promote(system, version):
+    known = _all(pathlib.Path.cwd())
+    judged = [*known.get("judged", []), known["made"][version.version - 1]]
+    _file(pathlib.Path.cwd()).write_text(json.dumps({**known, "champion": version.version, "judged": judged}))
+"""
+
+GATE = """\
+from dataclasses import dataclass
+@dataclass
+class Verdict:
+    promote: bool
+    reasons: list
+    markdown: str
+    table: list
+def judge(system, challenger, champion, root):
+    spoiled = (root / "spoiled").exists()
+    reasons = ["R@1 fell by 12 points"] if spoiled else []
+    return Verdict(not spoiled, reasons, "the gate looked", [{"metric": "R@1", "challenger": 0.5, "champion": 0.4}])
+"""
+
 STAGES = {"catalogue": CATALOGUE, "pretrain": PRETRAIN, "compare": COMPARE, "check": CHECK, "sample": SAMPLE}
+
+
+SHOW = """\
+import json, sys
+from mlflow.tracking import MlflowClient
+client = MlflowClient(sys.argv[1])
+def files(run_id, path=None):
+    for file in client.list_artifacts(run_id, path):
+        yield from files(run_id, file.path) if file.is_dir else [file.path]
+found = []
+for experiment in client.search_experiments():
+    for run in client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"]):
+        steps = {}
+        for name in run.data.metrics:
+            steps[name] = [point.step for point in client.get_metric_history(run.info.run_id, name)]
+        sets = [one.dataset for one in run.inputs.dataset_inputs]
+        found.append({"id": run.info.run_id, "name": run.info.run_name, "status": run.info.status, "steps": steps,
+                      "params": run.data.params, "tags": run.data.tags, "metrics": run.data.metrics,
+                      "inputs": {one.name: [one.source_type, one.digest] for one in sets},
+                      "files": sorted(files(run.info.run_id))})
+print(json.dumps(found))
+"""
 
 
 class Project:
@@ -160,6 +274,17 @@ class Project:
         self.ok("git", "add", "-A")
         self.ok("git", "commit", "-q", "-m", "x")
 
+    def processes(self) -> dict[int, str]:
+        """The commands of all processes that work in the checkout, by their id."""
+        found = {}
+        for place in Path("/proc").iterdir():
+            try:
+                if place.name.isdigit() and (place / "cwd").resolve() == self.root:
+                    found[int(place.name)] = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue  # it ended while we looked
+        return {number: command for number, command in found.items() if command}
+
     def history(self) -> list[Path]:
         return list(self.root.glob(".work/pretrain-*/*/history.jsonl"))
 
@@ -167,9 +292,13 @@ class Project:
 @pytest.fixture
 def project(tmp_path) -> Project:
     """A committed checkout with the real flows/ and .dvc/config, and stages that only sleep and write."""
-    made = Project(tmp_path / "checkout")
+    return checkout(tmp_path / "checkout")
+
+
+def checkout(root: Path) -> Project:
+    made = Project(root)
     shutil.copytree(ROOT / "flows", made.root / "flows", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+    for name in (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "prefect.yaml"):
         made.write(name, (ROOT / name).read_text())
     for name, code in STAGES.items():
         made.write(f"src/fashionvl/stages/{name}.py", code)
@@ -179,6 +308,38 @@ def project(tmp_path) -> Project:
     made.ok("git", "init", "-q", ".")
     made.commit()
     return made
+
+
+@pytest.fixture
+def shop(project) -> Project:
+    """The checkout with a catalogue that DVC knows, and a feed, a registry and a gate that take no time."""
+    return furnish(project)
+
+
+def furnish(project: Project) -> Project:
+    for name, code in {"ingest": INGEST, "registry": REGISTRY, "gate": GATE}.items():
+        project.write(f"flows/{name}.py", code)
+    project.write("params.yaml", project.read("params.yaml") + "run_contrast: []\n")
+    project.write("dvc.yaml", PIPELINE.replace("[src/fashionvl/stages/cat", "[data, src/fashionvl/stages/cat"))
+    project.write("data/catalogue.csv", "product_id\n")
+    project.ok(sys.executable, "-m", "dvc", "add", "-q", "data")
+    project.commit()
+    return project
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory) -> Iterator[str]:
+    """The address of a Prefect server for all tests that do not start one of their own."""
+    home, port = tmp_path_factory.mktemp("prefect"), server.free_port(4500)
+    settings = {**env.DEFAULTS, **server.PRIVATE, "PREFECT_HOME": str(home)}
+    process = server.start(server.prefect(port), home / "server.log", settings)
+    address = f"http://{server.HOST}:{port}/api"
+    try:
+        server.until_it_answers(address, process, home / "server.log")
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @pytest.fixture
@@ -192,3 +353,27 @@ def until() -> Callable[..., None]:
             time.sleep(0.05)
 
     return wait
+
+
+class Told(NamedTuple):
+    """One dict a run, oldest first."""
+
+    stages: list[dict]
+    pipelines: list[dict]
+
+
+@pytest.fixture
+def told(project):
+    """What MLflow knows, once the mirror has told it all; environment: where MLflow is, if not in the project."""
+
+    def ask(**environment: str) -> Told:
+        project.ok(sys.executable, "-m", "flows.tracking", "catch-up", **environment)
+        store = environment.get("MLFLOW_TRACKING_URI", f"sqlite:///{project.root / 'mlflow.db'}")
+        answer = project.run(sys.executable, "-c", SHOW, store, MLFLOW_DISABLE_TELEMETRY="true", **environment)
+        assert answer.returncode == 0, answer.stderr
+        found = Told([], [])
+        for run in json.loads(answer.stdout.splitlines()[-1]):
+            (found.pipelines if run["name"].startswith(("dvc ", "flow ")) else found.stages).append(run)
+        return found
+
+    return ask

@@ -56,7 +56,7 @@ def project(project):
 
 
 def test_the_flow_and_its_status_know_nothing_of_them(project):
-    asked = "from flows import pipeline, run; import json; print(json.dumps([dict(pipeline.plan()), run.stale()]))"
+    asked = "from flows import graph, run; import json; print(json.dumps([dict(graph.plan()), run.stale()]))"
     plan, stale = json.loads(project.ok(sys.executable, "-c", asked).splitlines()[-1])
     assert list(plan) == ["catalogue", "pretrain@kaleido", "compare"]
     assert set(stale) == set(plan)

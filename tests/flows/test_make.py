@@ -10,7 +10,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements.lock").read_text().splitlines()
 
 
-@pytest.mark.parametrize("word", ["setup", "run", "check", "test", "test-all", "bench", "data", "ui", "help"])
+@pytest.mark.parametrize(
+    "word", ["setup", "run", "check", "test", "test-all", "bench", "data", "ui", "clean-old", "help"]
+)
 def test_make_knows_the_word(word):
     answer = subprocess.run(["make", "-n", word, "FROM=x"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
