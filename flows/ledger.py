@@ -20,6 +20,7 @@ from flows import env, facts, parent
 from flows.facts import params_of
 from flows.parent import read, write
 
+ENTRY_TAG = "ledger.id"  # of the run of an entry in MLflow
 OUTPUTS = {
     "catalogue": "build/catalogue",
     "words": "build/words",

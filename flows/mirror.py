@@ -17,7 +17,6 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from flows import curves, facts, gauges, ledger, lineage, parent
 
-ENTRY_TAG = "ledger.id"
 BATCH = 1000  # metrics, the most that MLflow takes at once
 FEW = 100  # tags or parameters, likewise
 INPUTS_SECONDS = 60.0  # at most so often: a lock file is long
@@ -179,7 +178,7 @@ class Pipeline:
 def attach(client: Any, experiment: str, entry: dict[str, Any], tags: dict[str, str]) -> tuple[str, list[Any]]:
     """The MLflow run of an entry, found or made -> its id, and the last point of every metric it has."""
     run = find(client, experiment, entry["id"])
-    tags = {**entry["tags"], **tags, ENTRY_TAG: entry["id"]}
+    tags = {**entry["tags"], **tags, ledger.ENTRY_TAG: entry["id"]}
     if run is None:
         started = int(entry["started"] * 1000)
         run = client.create_run(experiment, start_time=started, tags=tags, run_name=entry["name"])
@@ -196,7 +195,7 @@ def attach(client: Any, experiment: str, entry: dict[str, Any], tags: dict[str, 
 
 def find(client: Any, experiment: str, identity: str) -> Any:
     """The MLflow run of an entry's id, or None."""
-    found = client.search_runs([experiment], f"tags.`{ENTRY_TAG}` = '{identity}'", max_results=1)
+    found = client.search_runs([experiment], f"tags.`{ledger.ENTRY_TAG}` = '{identity}'", max_results=1)
     return found[0] if found else None
 
 

@@ -128,7 +128,7 @@ def _old_runs(client: Any, experiment: str, shelf: Shelf, before: float) -> list
         one
         for one in runs
         if one.info.run_id not in needed
-        and one.data.tags.get(tracking.ENTRY_TAG) not in untold
+        and one.data.tags.get(ledger.ENTRY_TAG) not in untold
         and ((one.info.end_time or one.info.start_time) / 1000 < before or one.info.lifecycle_stage == "deleted")
     ]
 

@@ -124,8 +124,7 @@ def _number(value: Any) -> str:
 def _judgement(one: Judged) -> list[str]:
     said = [f"## {one.sentence()}"]
     if one.verdict is not None:
-        said += ["\n".join(f"- {reason}" for reason in one.verdict.reasons)] if one.verdict.reasons else []
-        said += [one.verdict.markdown] if one.verdict.markdown else []
+        said.append(one.verdict.markdown or "\n".join(f"- {reason}" for reason in one.verdict.reasons))
     return said
 
 

@@ -135,7 +135,7 @@ def test_dvc_that_cannot_say_is_one_sentence(project):
 def test_the_page_says_what_happened_without_a_server(here):
     from types import SimpleNamespace as Made
 
-    verdict = Made(promote=False, reasons=["R@1 fell"], markdown="| a table |", table=[])
+    verdict = Made(promote=False, reasons=["R@1 fell"], markdown="- R@1 fell\n\n| a table |", table=[])
     drift = {"measures": {"hue": {"value": 0.5, "level": 0.1, "limit": 0.6, "exceeded": False}}}
     story = tell.Story(
         "run-1",
