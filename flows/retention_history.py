@@ -30,7 +30,8 @@ def clean(root: Path, policy: "Policy", dry_run: bool) -> list[str]:
     before, weight = datetime.now(UTC) - timedelta(days=policy.history_days), size(database)
     is_ours = "PREFECT_API_URL" not in os.environ and not server.note().exists()
     try:
-        with server.running() as address:
+        with server.running() as (address, wait):
+            wait()
             lines = _delete(address, before, dry_run)
     except (server.ServerError, OSError) as trouble:
         return [f"Prefect's history is left alone: {trouble}"]

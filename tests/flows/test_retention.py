@@ -258,7 +258,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from flows import env, retention, retention_history as history, server
 env.apply()
-with server.running() as address:
+with server.running() as (address, wait):
+    wait()
     os.environ["PREFECT_API_URL"] = address  # or each call would start a server of its own
     ask = lambda path, body: history._ask(address, "POST", path, body)
     for name in ("retrain", "theirs"):
