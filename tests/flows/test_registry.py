@@ -217,7 +217,7 @@ def test_a_registration_killed_while_its_files_are_written_goes_on(checkout, unt
     process.kill()
     process.wait()
     until("the packing ends too", lambda: not packing(checkout.root), 10)
-    assert [state for state, _ in checkout.known()["logged"].values()] == ["PENDING"]
+    assert checkout.known()["versions"] == []  # a fast machine has written the files by now, a slow one has not
     assert checkout.ok(*REGISTER) == "registry  fashionvl-kaleido 1 is new\n"
     known = checkout.known()
     assert known["versions"] == [1]
