@@ -3,7 +3,6 @@ import subprocess
 import sys
 import weakref
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -260,24 +259,23 @@ def test_two_processes_have_the_loss_and_gradient_of_one(tmp_path):
     for name in ("0-None", "1-None", "0-4", "1-4"):
         theirs, there = torch.load(tmp_path / f"{name}.pt")
         assert theirs.item() == pytest.approx(loss.item(), rel=1e-5)
-        assert all(torch.allclose(grads[key], there[key], atol=1e-5) for key in grads)
+        for key, gradient in grads.items():
+            assert (there[key] - gradient).abs().max() <= 1e-5 * gradient.abs().max(), key
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("by", ["nothing", "random", "pixels"])
-def test_a_row_with_the_convolutional_stem_learns_which_text_belongs_to_which_picture(desk, shop, by):
+def test_a_convolutional_stem_learns_which_text_belongs_to_which_picture(desk, shop):
     model = model_of(channels=[16, 32, 32]).train()
     draw = clip.drawing(desk, shop, batch=32, chance=training.chance_of(0))
-    adam = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    ask = partial(clip.losses_of, hiding=Hiding(by=by, least=0.25, target=0.4, anchors=0.05))
+    adam = torch.optim.AdamW(model.parameters(), lr=1e-3)
     said = []
-    for step in range(40):
-        loss = ask(model, draw(step, 0, 1))["nce"] / 32
+    for step in range(60):
+        loss = clip.losses_of(model, draw(step, 0, 1), hiding=Hiding(by="random", least=0.25))["nce"] / 32
         loss.backward()
         adam.step()
         adam.zero_grad()
         said.append(loss.item())
-    assert np.mean(said[-5:]) < 0.6 * np.mean(said[:2])
+    assert np.mean(said[-5:]) < 0.8 * np.log(31)
 
 
 def test_pictures_and_texts_are_embedded_in_batches(desk):

@@ -56,9 +56,9 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
-        grad = grad.contiguous()
-        dist.all_reduce(grad)  # what every process says of these rows
-        return grad.chunk(dist.get_world_size())[dist.get_rank()]
+        said = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(said)  # the sum of what every process says of these rows
+        return said.chunk(dist.get_world_size())[dist.get_rank()]
 
 
 def gathered(rows: Tensor) -> tuple[Tensor, slice]:
