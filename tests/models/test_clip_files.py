@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from transformers import CLIPConfig, CLIPModel
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models import clip_files
@@ -113,3 +113,25 @@ def test_pictures_are_normalised_as_the_files_say(tmp_path):
     model = clip_files.load(str(tmp_path))
     assert model.mean.tolist() == pytest.approx([0.5, 0.4, 0.3])
     assert model.std.tolist() == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_texts_are_cut_by_the_tokenizer_beside_the_weights(tmp_path):
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pieces = [*letters, *(letter + "</w>" for letter in letters), "re", "red</w>", "<|startoftext|>", "<|endoftext|>"]
+    merges = [("r", "e"), ("re", "d</w>")]
+    CLIPTokenizer(vocab={piece: at for at, piece in enumerate(pieces)}, merges=merges).save_pretrained(tmp_path)
+    theirs(end=55).save_pretrained(tmp_path)
+    model = clip_files.load(str(tmp_path))
+    ids = clip_files.encode(str(tmp_path), ["A red hat", "", "x" * 40], model)
+    assert ids.shape == (3, 16)
+    assert ids[0].tolist() == [54, 26, 53, 7, 0, 45, *10 * [55]]
+    assert ids[1].tolist() == [54, *15 * [55]]
+    assert ids[2, -1] == 55
+    assert model.embed_texts(ids).isfinite().all()
+
+
+def test_a_tokenizer_that_is_missing_is_not_made_up(tmp_path):
+    theirs().save_pretrained(tmp_path)
+    model = clip_files.load(str(tmp_path))
+    with pytest.raises(Problem, match="are missing or another's"):
+        clip_files.encode(str(tmp_path), ["a"], model)

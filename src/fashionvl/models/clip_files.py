@@ -1,6 +1,7 @@
 """CLIP from and to the files of `transformers`: start from a checkpoint by name, and leave one that CLIPModel reads."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import CLIPConfig, CLIPModel
+from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 from transformers.utils import cached_file
 
 from fashionvl.catalogue.problems import Problem
@@ -96,6 +97,26 @@ def save(model: Clip, folder: Path) -> None:
     sight = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": side}}
     sight |= {"crop_size": {"height": side, "width": side}, "image_mean": mean, "image_std": std}
     (folder / "preprocessor_config.json").write_text(json.dumps(sight, indent=1) + "\n", encoding="utf-8")
+
+
+def encode(source: str, texts: Sequence[str], model: Clip) -> Tensor:
+    """Texts as the tokenizer among the files of a CLIP cuts them -> (N, slots) int64, the end on all places behind it.
+
+    Raises Problem where there is no tokenizer, or one of another vocabulary than the model's.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Problem(f"the CLIP {source!r} has no tokenizer that can be read: {reason}") from None
+    slots, end, pieces = len(model.texts.position), model.texts.end, model.texts.words.num_embeddings
+    if tokenizer.eos_token_id != end or len(tokenizer) > pieces:  # without files `transformers` makes up an empty one
+        raise Problem(
+            f"the tokenizer beside the CLIP {source!r} knows {len(tokenizer)} pieces and ends a text with number"
+            f" {tokenizer.eos_token_id}, the CLIP {pieces} and {end}: its files are missing or another's"
+        )
+    found = tokenizer(list(texts), padding="max_length", truncation=True, max_length=slots)
+    return torch.tensor(found["input_ids"], dtype=torch.int64).view(len(texts), slots)
 
 
 def _checkpoint(source: str) -> Any:
