@@ -97,9 +97,10 @@ class PictureTower(nn.Module):
 
     def tokens(self, patches: Tensor, keep: Tensor | None, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """-> (B, 1 + K, C) class token and patches with their positions; (B, 1 + K) bool, True where one is shown"""
+        position = self.position[1:]
         if keep is not None:
-            patches = rows(patches, keep)
-        embedded = self._stem(patches, valid) + (self.position[1:] if keep is None else self.position[1:][keep])
+            patches, position = rows(patches, keep), F.embedding(keep, position)
+        embedded = self._stem(patches, valid) + position
         first = (self.first + self.position[0]).to(embedded.dtype).expand(len(patches), 1, -1)
         shown = None if valid is None else F.pad(valid, (1, 0), value=True)
         return torch.cat([first, embedded], dim=1), shown
