@@ -120,6 +120,7 @@ def theirs(size: dict, mean: Tensor, std: Tensor) -> Callable[[clip.Question], N
         towers[name] = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
         towers[name] |= {"intermediate_size": 4 * width, "hidden_act": "gelu"}
     text = {"vocab_size": size["vocabulary"], "max_position_embeddings": SLOTS, "eos_token_id": size["vocabulary"] - 1}
+    text |= {"bos_token_id": None}
     config = CLIPConfig(
         text_config=towers["text"] | text,
         vision_config=towers["picture"] | {"image_size": size["side"], "patch_size": PATCH},
@@ -191,7 +192,11 @@ def measure(size: dict, batch: int, steps: int, rounds: int) -> dict[str, float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="small")
-    parser.add_argument("--batch", type=int, help="pictures a step; 64, or 16 at vit_b")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        help="pictures a step; 64, or 32 at vit_b: with fewer, the optimiser weighs more than the towers",
+    )
     parser.add_argument("--steps", type=int, default=4, help="of a row in a round")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()

@@ -179,7 +179,7 @@ def _config_of(model: Clip) -> CLIPConfig:
     towers["vision"] |= {"image_size": model.pixels[0], "patch_size": model.patch}
     vocabulary, end = len(model.texts.words.weight), model.texts.end
     towers["text"] |= {"vocab_size": vocabulary, "max_position_embeddings": len(model.texts.position)}
-    towers["text"] |= {"eos_token_id": end}
+    towers["text"] |= {"eos_token_id": end, "bos_token_id": None}  # a model has no use for the piece that begins
     return CLIPConfig(
         text_config=towers["text"],
         vision_config=towers["vision"],
