@@ -1,6 +1,7 @@
 """Everything that is differentiated. Each loss is a sum; the training loop divides by what it was summed over."""
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -28,21 +29,51 @@ def drawn(said: Tensor, answer: Tensor, counted: Tensor) -> Tensor:
     return (distance * counted[:, None]).sum()
 
 
-def info_nce(pictures: Tensor, texts: Tensor, *, group: Tensor, scale: Tensor) -> Tensor:
+def info_nce(pictures: Tensor, texts: Tensor, *, group: Tensor, scale: Tensor, mine: slice = slice(None)) -> Tensor:
     """Cross-entropy of each row's own partner among all partners, mean of both directions, summed over rows (InfoNCE).
 
     pictures (B, C) float   of length 1
     texts    (B, C) float   of length 1
     group    (B,) int64     another row of the same group is no wrong answer: it is left out
     scale    () float       one over the temperature
+    mine     the rows that ask and are summed over, where the others are those of other processes (`gathered`)
     """
-    likeness = scale * pictures.float() @ texts.float().T  # (B, B)
-    alike = group[:, None] == group[None, :]
-    alike.fill_diagonal_(False)
-    likeness = likeness.masked_fill(alike, -torch.inf)
-    own = torch.arange(len(group), device=group.device)
-    there = F.cross_entropy(likeness, own, reduction="sum")
-    return (there + F.cross_entropy(likeness.T, own, reduction="sum")) / 2
+    own = torch.arange(len(group), device=group.device)[mine]
+    alike = group[own, None] == group[None, :]
+    alike[torch.arange(len(own), device=group.device), own] = False
+    pictures, texts = pictures.float(), texts.float()
+    there = (scale * pictures[mine] @ texts.T).masked_fill(alike, -torch.inf)  # (b, B)
+    back = there.T if len(own) == len(group) else (scale * texts[mine] @ pictures.T).masked_fill(alike, -torch.inf)
+    return (F.cross_entropy(there, own, reduction="sum") + F.cross_entropy(back, own, reduction="sum")) / 2
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        said = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(said)  # the sum of what every process says of these rows
+        return said.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+def gathered(rows: Tensor) -> tuple[Tensor, slice]:
+    """The rows of all processes one after the other, with gradient, and where those of this process are among them.
+
+    rows (b, ...)   as many in every process
+    -> (B, ...), the slice of this process; the rows themselves where there is but one process
+
+    The gradient of a row is the sum of what the losses of all processes say of it, so that losses that are summed over
+    processes have the gradient of one process with all the rows.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return rows, slice(None)
+    at = dist.get_rank() * len(rows)
+    return _Gathered.apply(rows), slice(at, at + len(rows))
 
 
 def binary(scores: Tensor, alike: Tensor, *, margin: float = 0.0) -> Tensor:
