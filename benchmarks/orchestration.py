@@ -35,6 +35,7 @@ CODE = (
     "ablations",
     "dvc.yaml",
     "data.dvc",
+    "pyproject.toml",
     ".dvc/config",
     ".dvc/.gitignore",
     ".dvcignore",
@@ -48,8 +49,8 @@ FIRST = """
 from flows import env, server, tracking
 env.apply()
 tracking.connect()
-with server.running():
-    pass
+with server.running() as (address, wait):
+    wait()
 """
 STAGES = """
 import json, networkx
