@@ -7,7 +7,7 @@ an element (so a share of 0.1 is 6554 / 65536) and both products go through the 
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 _HALF = 1 << 15
 
@@ -90,3 +90,24 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, shown: Tensor | None, share: floa
     bias = None if mask is None else torch.zeros(mask.shape, dtype=q.dtype).masked_fill_(~mask, -1e4)
     flat = [x.reshape(-1, *x.shape[2:]) for x in (q * q.shape[-1] ** -0.5, k, v)]
     return _Attend.apply(*flat, bias, share).view(q.shape)
+
+
+def split(x: Tensor, qkv: nn.Linear, heads: int, wanted: Tensor | None = None) -> list[Tensor]:
+    """What a layer attends with.
+
+    x (B, S, C), qkv C -> 3 C, wanted (B, K) int64   the positions that are asked for; None for all
+    -> q (B, H, K or S, d), k and v (B, H, S, d)
+    """
+    width = x.shape[2]
+    if wanted is None:
+        parts = qkv(x).chunk(3, dim=2)
+    else:
+        weight, bias = qkv.weight, qkv.bias
+        q = F.linear(rows(x, wanted), weight[:width], bias[:width])
+        parts = (q, *F.linear(x, weight[width:], bias[width:]).chunk(2, dim=2))
+    return [part.unflatten(2, (heads, -1)).transpose(1, 2) for part in parts]
+
+
+def rows(x: Tensor, wanted: Tensor) -> Tensor:
+    """x (B, S, n), wanted (B, K) int64 -> (B, K, n)   (take_along_dim cannot be exported for any size)"""
+    return x.gather(1, wanted[:, :, None].expand(-1, -1, x.shape[2]))

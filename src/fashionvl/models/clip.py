@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fashionvl.models.pre_norm import ACTIVATIONS, EPSILON, Block, Sizes, rows
+from fashionvl.models.attention import rows
+from fashionvl.models.pre_norm import ACTIVATIONS, EPSILON, Block, Sizes
 from fashionvl.patches.squares import squares
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of CLIP's pictures

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fashionvl.models.attention import attend
+from fashionvl.models.attention import attend, rows, split
 
 EPSILON = 1e-5  # of the layer norms, as CLIP's
 
@@ -68,16 +68,4 @@ class Block(nn.Module):
 
     def split(self, x: Tensor, wanted: Tensor | None = None) -> list[Tensor]:
         """x (B, S, C) normed, wanted (B, Q) int64 -> q (B, H, Q or S, d), k and v (B, H, S, d)"""
-        width = x.shape[2]
-        if wanted is None:
-            parts = self.qkv(x).chunk(3, dim=2)
-        else:
-            weight, bias = self.qkv.weight, self.qkv.bias
-            q = F.linear(rows(x, wanted), weight[:width], bias[:width])
-            parts = (q, *F.linear(x, weight[width:], bias[width:]).chunk(2, dim=2))
-        return [part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts]
-
-
-def rows(x: Tensor, wanted: Tensor) -> Tensor:
-    """x (B, S, C), wanted (B, Q) int64 -> (B, Q, C)"""
-    return x.gather(1, wanted[:, :, None].expand(-1, -1, x.shape[2]))
+        return split(x, self.qkv, self.heads, wanted)

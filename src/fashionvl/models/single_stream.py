@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from fashionvl import puzzles
 from fashionvl.batches import Batch
 from fashionvl.models import recognisers
-from fashionvl.models.attention import attend, drop, drop_add
+from fashionvl.models.attention import attend, drop, drop_add, rows, split
 from fashionvl.models.likeness import Likeness, means_of
 from fashionvl.patches.pyramid import KALEIDO, Pyramid
 
@@ -106,9 +106,9 @@ class Layer(nn.Module):
         """
         q, k, v = self.split(x, wanted)
         if wanted is not None:
-            x = _rows(x, wanted)
+            x = rows(x, wanted)
             if shown is not None and shown.ndim == 3:
-                shown = _rows(shown, wanted)
+                shown = rows(shown, wanted)
         return self.update(x, attend(q, k, v, shown=shown, share=self.dropout, training=self.training))
 
     def update(self, x: Tensor, looked: Tensor) -> Tensor:
@@ -120,14 +120,7 @@ class Layer(nn.Module):
 
     def split(self, x: Tensor, wanted: Tensor | None = None) -> list[Tensor]:
         """x (B, S, C), wanted (B, K) int64 -> q (B, H, K or S, d), k and v (B, H, S, d)"""
-        width = x.shape[2]
-        if wanted is None:
-            parts = self.qkv(x).chunk(3, dim=2)
-        else:
-            weight, bias = self.qkv.weight, self.qkv.bias
-            q = F.linear(_rows(x, wanted), weight[:width], bias[:width])
-            parts = (q, *F.linear(x, weight[width:], bias[width:]).chunk(2, dim=2))
-        return [part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts]
+        return split(x, self.qkv, self.heads, wanted)
 
 
 class SingleStream(nn.Module):
@@ -248,11 +241,6 @@ class SingleStream(nn.Module):
         """
         head = self.heads[puzzle]
         return head(states.flatten(1)) if puzzle in self.classes else head(states)
-
-
-def _rows(x: Tensor, wanted: Tensor) -> Tensor:
-    """x (B, S, n), wanted (B, K) int64 -> (B, K, n)   (take_along_dim cannot be exported for any size)"""
-    return x.gather(1, wanted[:, :, None].expand(-1, -1, x.shape[2]))
 
 
 def stream_dtype(x: Tensor) -> torch.dtype:
