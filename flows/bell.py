@@ -4,7 +4,6 @@ Whoever holds `.work/mirror-<mark>.lock` is the mirror of one MLflow. It is star
 free, holds it to its end, and ends when nothing runs and nothing is left to tell. A pipe beside it wakes it.
 """
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from flows import env, ledger
+from flows import env, guard, ledger
 
 WAIT_SECONDS = 35.0
 LOOK_SECONDS = 0.05
@@ -38,11 +37,7 @@ def ring() -> bool:
 
 def is_free(lock: IO[str]) -> bool:
     """True when there is no mirror; the lock is ours then, until it is closed."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    return guard.taken(lock.fileno())
 
 
 def _wake() -> None:

@@ -36,7 +36,7 @@ def turn(lock: Path, name: str, say: Callable[[str], None] = _say) -> Iterator[N
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+") as file:
         said = -_SAY_AGAIN_SECONDS
-        while not _taken(file.fileno()):
+        while not taken(file.fileno()):
             if time.monotonic() - said >= _SAY_AGAIN_SECONDS:
                 said = time.monotonic()
                 file.seek(0)
@@ -52,10 +52,11 @@ def is_held(lock: Path) -> bool:
     if not lock.exists():
         return False
     with lock.open("a") as file:
-        return not _taken(file.fileno())
+        return not taken(file.fileno())
 
 
-def _taken(descriptor: int) -> bool:
+def taken(descriptor: int) -> bool:
+    """Take the lock of an open file -> True when it is ours until the file is closed, False when another has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from flows import env, facts, parent
+from flows import env, facts, guard, parent
 from flows.facts import params_of
 from flows.parent import read, write
 
@@ -73,7 +73,7 @@ def is_alive(place: Path) -> bool:
     if parent.is_one(place):
         return parent.is_alive(read(place))
     with (place / ALIVE).open("wb") as file:
-        return not _locked(file)
+        return not guard.taken(file.fileno())
 
 
 def forget(place: Path, told: dict[str, Any]) -> None:
@@ -88,14 +88,6 @@ def forget(place: Path, told: dict[str, Any]) -> None:
             shutil.rmtree(place)
         else:
             write(place / "entry.json", {**told, "closed": True})
-
-
-def _locked(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _stay_alive(place: Path) -> IO[bytes]:

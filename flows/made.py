@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from flows import data, env, facts
+from flows import env, facts
 
 SHOWN = re.compile(r"^sampled\..*R@1$|^full\..*R@1$|^(image|both)\.accuracy$|\.cider$")
 TEMPERATURE = ".temperature"  # of all that is measured, what changes how a system answers
@@ -101,8 +101,7 @@ def _check_fresh(stages: list[str], root: Path) -> None:
 def _tags(system: str, md5: str, measured: dict[str, dict], root: Path) -> dict[str, str]:
     """What a version is tagged with, beside what every run is."""
     shown = {f"{of}.{name}": round(value, 4) for of, found in measured.items() for name, value in _shown(found).items()}
-    data_md5 = data.facts(root).get("md5") or ""
-    found = {"system": system, "dvc.md5": md5, "data.md5": data_md5, "metrics": json.dumps(shown)}
+    found = {"system": system, "dvc.md5": md5, "data.md5": facts.data_md5(root), "metrics": json.dumps(shown)}
     return {name: value for name, value in found.items() if value}
 
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flows import bell, env, gauges, ledger, parent
+from flows import bell, env, gauges, guard, ledger, parent
 from flows.env import store
 
 EXPERIMENT = "fashionvl"
@@ -179,11 +179,7 @@ def _leave(lock: int, left: set[Path]) -> bool:
     fcntl.flock(lock, fcntl.LOCK_UN)
     if all(place in left or _closed(place) for place in bell.ours()):
         return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
+    return not guard.taken(lock)
 
 
 def _away() -> tuple[type[Exception], ...]:
