@@ -143,6 +143,7 @@ def _told(story: tell.Story, work: Any) -> State:
     except (Stopped, StageFailed, graph.Unclear, overrides.Refused) as trouble:
         story.trouble = str(trouble)
         state = Failed(message=story.trouble)
+    bell.settle()  # what is told has links to MLflow's runs
     tell.tell(story)
     parent.finish(ledger.folder(), story.run)
     if said := bell.settle():

@@ -15,7 +15,7 @@ from typing import Any
 from flows import env, ledger, notes, server
 
 EXPERIMENT = "fashionvl"
-ANSWER_SECONDS = 3.0
+ANSWER_SECONDS = 10.0
 PICTURES = (".png", ".jpg")
 REPORT = "build/report/index.html"
 
