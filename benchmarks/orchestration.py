@@ -2,8 +2,9 @@
 
     python benchmarks/orchestration.py [--pairs 3] [--mirror-pairs 5] [--steps 400] [--training-steps N] [--params FILE]
 
-`make run` in a checkout of this code, and `python -m fashionvl.stages.X` for the same stages in the same order, in turn
-and each first in every other pair; what was made is removed before each, Prefect's and MLflow's databases stay. Then
+`make run` in a checkout of this code, and `python -m fashionvl.stages.X` for the same stages in the same order and the
+same judging at the end, in turn and each first in every other pair; what was made is removed before each, Prefect's and
+MLflow's databases stay. Then
 the pre-training alone, as DVC runs it and bare, in turn. By default trainings are as long as params.yaml has them:
 a pair is some twenty minutes on two cores. --training-steps makes every training that short, for a look in minutes,
 where the overhead, which is so much a stage, is a larger share. The last line is one JSON object:
@@ -61,6 +62,12 @@ with Repo(".") as repo:
 """
 
 
+# What the gate asks of what was trained, without registry.
+SAVED = "build/saved"
+SAVE = f"import fashionvl; fashionvl.load('build/runs/{TRAINED}').save_pretrained('{SAVED}')"
+JUDGE = ("-m", "fashionvl.pretrained.judging", SAVED, "--out", "build/judged")
+
+
 class Checkout:
     """A copy of this code with the sample in data/, to run things in."""
 
@@ -116,6 +123,8 @@ def seconds_bare(here: Checkout) -> float:
     began = time.perf_counter()
     for command in here.bare:
         here.python(*command)
+    here.python("-c", SAVE)
+    here.python(*JUDGE)
     return time.perf_counter() - began
 
 

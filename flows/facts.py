@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-PIPELINES = ("dvc.yaml", "ablations/dvc.yaml")
+PIPELINES = ("dvc.yaml", "ablations/dvc.yaml", "trials/dvc.yaml")
 SETTINGS = {
     "checkpoints": ("last", "none"),  # whether the weights of finished trainings go to MLflow
     "pictures": (

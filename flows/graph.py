@@ -17,7 +17,7 @@ class Unclear(Exception):
 def plan(root: Path = env.ROOT) -> Plan:
     """-> (stage, the stages it needs) in an order in which they can run; data.dvc is one of them.
 
-    Stages of other files than dvc.yaml are left out: ablations/dvc.yaml is asked for by name (`make ablations`).
+    Stages of other files than dvc.yaml are left out: those are asked for by name (`make ablations`, `make trials`).
     `Repo.index.graph` is no documented interface of DVC; the version is pinned and a test looks at the plan.
     """
     import networkx

@@ -30,8 +30,10 @@ OUTPUTS = {
     "align": "build/alignment/{item}",
     "pretrain": "build/runs/{item}",
     "contrast": "build/runs/{item}",
+    "clip": "build/runs/{item}",
     "evaluate": "build/evaluation/{item}",
     "finetune": "build/finetuned/{item}",
+    "probe": "build/probes/{item}",
     "examine": "build/evaluation/{item}",
     "yardsticks": "build/metrics/yardsticks.json",
     "report": "build/report",
@@ -41,6 +43,9 @@ OUTPUTS = {
     "ablation": "build/ablations/{item}",
     "ablation_tasks": "build/ablation_tasks/{item}",
     "ablations": "build/metrics/ablations.md",
+    "pace": "build/trials/pace",
+    "trial": "build/trials/{item}",
+    "trials": "build/metrics/trials.md",
 }
 ALIVE = "alive"
 WEIGHTS = "model.safetensors"
@@ -52,6 +57,7 @@ KEPT = (
     "compare.json",
     "yardsticks.json",
     "ablations.md",
+    "trials.md",
     "history.jsonl",
     "confusion.png",
 )

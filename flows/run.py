@@ -41,7 +41,7 @@ def summary(root: Path = env.ROOT) -> str:
     """What was made, where it is, and how good it is."""
     params = yaml.safe_load((root / "params.yaml").read_text())
     tasks = [f"{system}-{task}" for system in params["run"] for task in params["run_tasks"]]
-    systems = [*params["run"], *tasks, *params["run_contrast"]]
+    systems = [*params["run"], *tasks, *params["run_contrast"], *params["run_clip"]]
     lines = [table(root, systems), ""]
     places = {
         "report": "build/report/index.html  (everything below, on one page)",

@@ -18,8 +18,8 @@ from pathlib import Path
 from flows import bell, env, facts, guard, ledger
 
 TRAINERS = (
-    *("encoder", "captioner", "pretrain", "contrast", "finetune"),
-    *("clock", "budget", "ablation", "ablation_tasks"),
+    *("encoder", "captioner", "pretrain", "contrast", "clip", "finetune"),
+    *("clock", "budget", "ablation", "ablation_tasks", "pace", "trial"),
 )
 RUN_FOLDER = b"run folder: "
 GRACE_SECONDS = 10

@@ -105,7 +105,9 @@ def test_the_search_hits_its_target_on_textured_pictures(generator, target, leas
     hidden = clusters.hide(close, threshold=found.threshold)
     if least < target:  # it is counted as the tower will see it
         keep, valid = dropping.keep_visible(hidden, torch.rand(close.shape, generator=generator), least=least)
-        assert dropping.hidden_share(keep, valid, patches=196).mean() == pytest.approx(found.ratio, abs=1e-6)
+        assert dropping.hidden_share(keep, valid, rows=len(keep), patches=196).mean() == pytest.approx(
+            found.ratio, abs=1e-6
+        )
     else:
         assert hidden.float().mean() == pytest.approx(found.ratio, abs=1e-6)
 

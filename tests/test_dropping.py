@@ -81,5 +81,6 @@ def test_what_is_looked_at_most_is_kept():
 def test_the_share_that_is_not_seen_counts_what_may_not_be_looked_at():
     keep = torch.arange(6).expand(2, 6)
     valid = torch.arange(6) < torch.tensor([[6], [3]])
-    assert dropping.hidden_share(keep, valid, patches=12).tolist() == [0.5, 0.75]
-    assert dropping.hidden_share(keep, None, patches=12).tolist() == [0.5, 0.5]
+    assert dropping.hidden_share(keep, valid, rows=2, patches=12).tolist() == [0.5, 0.75]
+    assert dropping.hidden_share(keep, None, rows=2, patches=12).tolist() == [0.5, 0.5]
+    assert dropping.hidden_share(None, None, rows=2, patches=12).tolist() == [0, 0]

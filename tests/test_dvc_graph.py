@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-APART = "ablations/dvc.yaml"  # asked for by name
+APART = ("ablations/dvc.yaml", "trials/dvc.yaml")  # asked for by name
 STAGES = {
-    f"{file}:{name}" if file == APART else name: body.get("do", body)
-    for file in ("dvc.yaml", APART)
+    f"{file}:{name}" if file in APART else name: body.get("do", body)
+    for file in ("dvc.yaml", *APART)
     for name, body in yaml.safe_load((ROOT / file).read_text())["stages"].items()
 }
 

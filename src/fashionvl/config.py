@@ -19,6 +19,9 @@ PICTURES = ("none", "local", "all")
 FINEST_GRID = 16  # its 256 patches are four times as many tokens as the longest text
 
 
+Row = typing.TypeVar("Row", "System", "Contrast", "Clip")
+
+
 class ConfigError(ValueError):
     """A parameter is missing, unknown or of the wrong kind; the message names it."""
 
@@ -148,6 +151,63 @@ class Contrast:
     lock: Lock
     augment: Augment
     training: Training
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """Sizes of one transformer."""
+
+    width: int
+    layers: int
+    heads: int
+    inner: int
+
+
+@dataclass(frozen=True)
+class TowerSizes:
+    """Of both towers of CLIP's family, where they learn from nothing (models/clip.py)."""
+
+    pixels: list[int]  # height, width of a picture
+    patch: int  # side in pixels
+    dim: int  # of the space where both meet
+    channels: list[int]  # of the convolutional stem; none for CLIP's linear one
+    means: bool  # True where mean patches and a bag of words have a say of their own (not in the papers)
+    picture: Transformer
+    text: Transformer
+
+
+@dataclass(frozen=True)
+class Towers:
+    """Both towers of CLIP's family: from nothing, or from a checkpoint with sizes and words of its own.
+
+    start  a CLIP folder or hub name, in the format of `transformers`; null where `sizes` says what is made
+    """
+
+    start: str | None
+    sizes: TowerSizes | None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of CLIP's family: CLIP, FLIP, FLIP-Attn, Cluster Masking."""
+
+    towers: str  # a row of `towers`
+    hiding: dict[str, Any]  # what of the pictures is not seen in training (tasks/hiding.py)
+    at_once: int | None  # rows that are embedded at a time, for batches beyond memory; null for all
+    lock: Lock
+    augment: Augment
+    training: Training
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Dual encoders compared on the user's catalogue: every row with every seed, for the same time."""
+
+    minutes: float | None  # of training for each, turned into steps once for each row
+    steps: int | None  # instead of minutes: as many for every row
+    seeds: list[int]
+    rows: list[str]  # of `contrast` and `clip`
+    against: str  # the row that the others are compared with
 
 
 @dataclass(frozen=True)
@@ -311,6 +371,7 @@ class Params:
     run_patches: list[str]
     run: dict[str, str]  # system: patches
     run_contrast: list[str]
+    run_clip: list[str]
     run_tasks: list[str]
     catalogue: Catalogue
     text: Text
@@ -319,6 +380,9 @@ class Params:
     patches: dict[str, Patches]
     systems: dict[str, System]
     contrast: dict[str, Contrast]
+    towers: dict[str, Towers]
+    clip: dict[str, Clip]
+    trials: Trials
     captioner: Captioner
     alignment: Alignment
     evaluate: Evaluate
@@ -345,6 +409,7 @@ def load(path: Path) -> Params:
     _check_runs(params)
     _check_gate(params.gate)
     _check_ablation(params)
+    _check_towers(params)
     _check_keeping(params)
     for kind, patches in params.patches.items():
         _check_grids(patches.grids, f"patches.{kind}.grids")
@@ -380,6 +445,8 @@ def _check_runs(params: Params) -> None:
         row(params.patches, kind, "patches")
     for system in params.run_contrast:
         row(params.contrast, system, "contrast")
+    for system in params.run_clip:
+        row(params.clip, system, "clip")
     tasks = [f.name for f in dataclasses.fields(Finetune)]
     _expect(set(params.run_tasks) <= set(tasks), params.run_tasks, f"of {tasks}", "run_tasks")
     for name, system_row in params.systems.items():
@@ -391,6 +458,33 @@ def _check_runs(params: Params) -> None:
             raise ConfigError(f"params.yaml: run.{system} says the patches {kind!r}, its row {said!r}; make them agree")
         if kind not in params.run_patches:
             raise ConfigError(f"params.yaml: {system} reads the patches {kind!r}, which run_patches does not list")
+
+
+def _check_towers(params: Params) -> None:
+    """Rows of CLIP's family name towers that can be built, and trials rows that exist."""
+    twice = sorted(set(params.contrast) & set(params.clip))
+    _expect(not twice, twice, "names that `contrast` does not have: a run folder is called by them", "clip")
+    for name, towers in params.towers.items():
+        one = (towers.start is None) != (towers.sizes is None)
+        _expect(one, towers, "with `start` or `sizes`, one of them", f"towers.{name}")
+        if towers.sizes is not None:
+            pixels, patch = towers.sizes.pixels, towers.sizes.patch
+            whole = len(pixels) == 2 and patch > 0 and all(side >= patch and side % patch == 0 for side in pixels)
+            _expect(whole, pixels, f"[height, width], multiples of the patch of {patch}", f"towers.{name}.sizes.pixels")
+    for clip in params.clip.values():
+        row(params.towers, clip.towers, "towers")
+    asked = params.trials
+    given = [value for value in (asked.minutes, asked.steps) if value is not None]
+    _expect(len(given) == 1 and given[0] > 0, given, "minutes or steps, one of them, above 0", "trials")
+    _expect(len(set(asked.seeds)) == len(asked.seeds) > 0, asked.seeds, "different numbers", "trials.seeds")
+    for name in asked.rows:
+        dual(params, name)
+    _expect(asked.against in asked.rows, asked.against, f"one of its rows {asked.rows}", "trials.against")
+
+
+def dual(params: Params, name: str) -> Any:
+    """One row of a dual encoder, of whichever family: a Contrast or a Clip."""
+    return row({**params.contrast, **params.clip}, name, "contrast or clip")
 
 
 def _check_gate(gate: Gate) -> None:
@@ -488,6 +582,12 @@ def recipe(params: Params, task: str) -> Any:
     """How one downstream task is learned."""
     tasks = {f.name: getattr(params.finetune, f.name) for f in dataclasses.fields(Finetune)}
     return row(tasks, task, "finetune")
+
+
+def with_steps(table_row: Row, steps: int) -> Row:
+    """The row with a training of so many steps, however many products there are."""
+    training = dataclasses.replace(table_row.training, epochs=0.0, least_steps=steps)
+    return dataclasses.replace(table_row, training=training)
 
 
 def row(table: Mapping[str, Any], name: str, where: str) -> Any:

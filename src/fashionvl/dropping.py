@@ -60,8 +60,11 @@ def keep_attended(looks: Tensor, *, least: float) -> Tensor:
     return looks.argsort(dim=1, descending=True)[:, : kept_of(looks.shape[1], least)]
 
 
-def hidden_share(keep: Tensor, valid: Tensor | None, *, patches: int) -> Tensor:
-    """The share of the patches of each picture that is not seen: keep (B, K), valid (B, K) or None for all -> (B,)"""
-    if valid is None:
-        return torch.full((len(keep),), 1 - keep.shape[1] / patches, device=keep.device)
-    return 1 - valid.sum(dim=1) / patches
+def hidden_share(keep: Tensor | None, valid: Tensor | None, *, rows: int, patches: int) -> Tensor:
+    """The share of the patches of each picture that is not seen -> (B,) float
+
+    keep (B, K) int64, valid (B, K) bool   None for all
+    """
+    if valid is not None:
+        return 1 - valid.sum(dim=1) / patches
+    return torch.full((rows,), 0.0 if keep is None else 1 - keep.shape[1] / patches)

@@ -104,6 +104,7 @@ class Words:
             unk_token="[UNK]",
             cls_token="[CLS]",
             sep_token="[SEP]",
+            eos_token="[SEP]",
             mask_token="[MASK]",
             model_max_length=self.slots,
         )

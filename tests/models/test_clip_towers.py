@@ -8,6 +8,7 @@ from fashionvl.models.pre_norm import Sizes
 
 PICTURE, TEXT = Sizes(48, 3, 4, 96), Sizes(32, 2, 4, 64)
 END = 3
+RARITY = torch.rand(50).index_fill(0, torch.tensor([0, END]), 0)
 
 
 def clip(seed=0, **changes):
@@ -20,7 +21,10 @@ def clip(seed=0, **changes):
     return model
 
 
-@pytest.fixture(params=[{}, {"channels": [8, 16]}], ids=["linear", "convolutional"])
+@pytest.fixture(
+    params=[{}, {"channels": [8, 16]}, {"channels": [8, 16], "rarity": RARITY}],
+    ids=["linear", "convolutional", "means"],
+)
 def model(request):
     return clip(**request.param)
 
@@ -108,6 +112,20 @@ def test_a_text_is_read_from_left_to_right():
     model.embed_texts(torch.tensor([[2, 7, 9, 6, END]]))
     assert torch.equal(states[0][:, :3], states[1][:, :3])
     assert not torch.allclose(states[0][:, 3:], states[1][:, 3:])
+
+
+def test_with_means_a_model_begins_as_their_likeness():
+    torch.manual_seed(0)
+    sizes = {"picture": PICTURE, "text": TEXT, "dim": 24, "pixels": (32, 24), "patch": 8}
+    model = Clip(**sizes, vocabulary=50, slots=12, end=END, rarity=RARITY)
+    patches = model.patches_of(torch.randint(0, 256, (4, 3, 32, 24), dtype=torch.uint8))
+    words = torch.tensor([[2, 7, 8, END], [2, 8, 7, END]])
+    assert torch.allclose(*model.texts(words), atol=1e-6)  # a bag knows no order
+    tokens = model.pictures.embedded(patches)
+    assert torch.allclose(model.pictures(patches), model.pictures.mean(tokens.mean(dim=1)), atol=1e-6)
+    loss = (model.embed_pictures(patches[:2]) * model.embed_texts(words)).sum()
+    loss.backward()
+    assert model.texts.project.weight.grad.abs().sum() > 0  # and goes on from there
 
 
 def test_looks_are_the_attention_of_the_class_token_in_the_last_block():

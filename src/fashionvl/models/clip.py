@@ -7,6 +7,7 @@ B rows, P patches of a picture, K of them kept, D numbers of a patch, T text slo
 """
 
 import math
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from fashionvl.models.attention import rows
 from fashionvl.models.pre_norm import ACTIVATIONS, EPSILON, Block, Sizes
+from fashionvl.models.two_towers import BagOfWords
 from fashionvl.patches.squares import squares
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of CLIP's pictures
@@ -54,6 +56,8 @@ class PictureTower(nn.Module):
     pixels    height, width of a picture          patch    side of a patch in pixels
     dim       of the space where both towers meet
     channels  of the convolutional stem; none for CLIP's linear one
+    means     True where the mean of the patches has a say of its own: they are alike in every picture, and a few
+              thousand products are enough to learn that from (not in the paper)
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class PictureTower(nn.Module):
         dim: int,
         activation: str,
         channels: list[int],
+        means: bool,
     ):
         super().__init__()
         width, numbers = sizes.width, 3 * patch * patch
@@ -78,6 +83,9 @@ class PictureTower(nn.Module):
         self.norm = nn.LayerNorm(width, EPSILON)
         self.project = nn.Linear(width, dim, bias=False)
         nn.init.normal_(self.project.weight, std=width**-0.5)
+        self.mean = nn.Linear(width, dim) if means else None
+        if means:
+            nn.init.zeros_(self.project.weight)  # the mean is there first
 
     @property
     def patches(self) -> int:
@@ -94,7 +102,8 @@ class PictureTower(nn.Module):
         tokens, shown = self.tokens(patches, keep, valid)
         x, last = self._read(tokens, shown)
         seen = last(x, shown, torch.zeros(len(x), 1, dtype=torch.int64, device=x.device))[:, 0]
-        return self.project(self.norm(seen))
+        answer = self.project(self.norm(seen))
+        return answer if self.mean is None else answer + self.mean(_mean(tokens[:, 1:], valid))
 
     def tokens(self, patches: Tensor, keep: Tensor | None, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """-> (B, 1 + K, C) class token and patches with their positions; (B, 1 + K) bool, True where one is shown"""
@@ -138,14 +147,34 @@ class PictureTower(nn.Module):
         return x, self.blocks[-1]
 
 
+def _mean(tokens: Tensor, valid: Tensor | None) -> Tensor:
+    """tokens (B, K, C), valid (B, K) bool or None for all -> (B, C)   the mean of those that are valid"""
+    if valid is None:
+        return tokens.mean(dim=1)
+    share = valid / valid.sum(dim=1, keepdim=True)
+    return (share.to(tokens.dtype)[:, None] @ tokens)[:, 0]
+
+
 class TextTower(nn.Module):
     """A causal transformer that answers at the piece which ends a text.
 
     slots   most pieces of a text
     end     the piece that ends a text; what comes behind its first place is never looked at
+    rarity  (V,) float   of every piece, 0 for `end`, where a bag of words has a say of its own (models/two_towers.py;
+            not in the paper); None for none
     """
 
-    def __init__(self, sizes: Sizes, *, vocabulary: int, slots: int, end: int, dim: int, activation: str):
+    def __init__(
+        self,
+        sizes: Sizes,
+        *,
+        vocabulary: int,
+        slots: int,
+        end: int,
+        dim: int,
+        activation: str,
+        rarity: Tensor | None,
+    ):
         super().__init__()
         self.end = end
         self.words = nn.Embedding(vocabulary, sizes.width)
@@ -155,6 +184,9 @@ class TextTower(nn.Module):
         self.project = nn.Linear(sizes.width, dim, bias=False)
         nn.init.normal_(self.words.weight, std=0.02)
         nn.init.normal_(self.project.weight, std=sizes.width**-0.5)
+        self.bag = None if rarity is None else BagOfWords(rarity, width=dim)
+        if self.bag is not None:
+            nn.init.zeros_(self.project.weight)  # the bag is there first
 
     def forward(self, words: Tensor) -> Tensor:
         """words (B, T) int64   each row with its end -> (B, dim)"""
@@ -167,11 +199,17 @@ class TextTower(nn.Module):
         for block in self.blocks[:-1]:
             x = block(x, causal)
         found = self.blocks[-1](x, until[:, None], last)[:, 0]
-        return self.project(self.norm(found))
+        answer = self.project(self.norm(found))
+        return answer if self.bag is None else answer + self.bag(words.where(until, self.end))
 
 
 class Clip(nn.Module):
-    """Both towers, and how sharply their cosines are compared; pictures are normalised by `mean` and `std`."""
+    """Both towers, and how sharply their cosines are compared; pictures are normalised by `mean` and `std`.
+
+    sizes   plain values that describe it
+    rarity  (V,) float   of every piece, where mean patches and a bag of words have a say of their own; None for none,
+            as the papers have it
+    """
 
     mean: Tensor
     std: Tensor
@@ -189,15 +227,29 @@ class Clip(nn.Module):
         end: int,
         activation: str = "gelu",
         channels: list[int] | None = None,
+        rarity: Tensor | None = None,
         mean: tuple[float, ...] = MEAN,
         std: tuple[float, ...] = STD,
     ):
         super().__init__()
         self.pixels, self.patch, self.activation = pixels, patch, ACTIVATIONS[activation]
+        self.sizes = {
+            **{"picture": asdict(picture), "text": asdict(text), "dim": dim, "pixels": list(pixels), "patch": patch},
+            **{"vocabulary": vocabulary, "slots": slots, "end": end, "activation": activation},
+            **{"channels": channels or [], "means": rarity is not None},
+        }
         self.pictures = PictureTower(
-            picture, pixels=pixels, patch=patch, dim=dim, activation=activation, channels=channels or []
+            picture,
+            pixels=pixels,
+            patch=patch,
+            dim=dim,
+            activation=activation,
+            channels=channels or [],
+            means=rarity is not None,
         )
-        self.texts = TextTower(text, vocabulary=vocabulary, slots=slots, end=end, dim=dim, activation=activation)
+        self.texts = TextTower(
+            text, vocabulary=vocabulary, slots=slots, end=end, dim=dim, activation=activation, rarity=rarity
+        )
         self.log_scale = nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))

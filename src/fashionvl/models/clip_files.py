@@ -76,12 +76,12 @@ def load(source: str) -> Clip:
 def save(model: Clip, folder: Path) -> None:
     """Write a folder that `CLIPModel.from_pretrained` and `load` read; a tokenizer is not among its files.
 
-    Raises Problem for a model that CLIPModel cannot be: with a convolutional stem or oblong pictures, say.
+    Raises Problem for a model that CLIPModel cannot be: with a convolutional stem, means, or oblong pictures, say.
     """
-    own = isinstance(model.pictures.stem, ConvStem) or model.texts.end == OLD_END
+    own = isinstance(model.pictures.stem, ConvStem) or model.texts.bag is not None or model.texts.end == OLD_END
     if own or len(set(model.pixels)) > 1:
         raise Problem(
-            "only a CLIP with CLIP's own stem, square pictures, and texts that do not end with piece"
+            "only a CLIP with CLIP's own stem and no means, square pictures, and texts that do not end with piece"
             f" {OLD_END} can be a CLIPModel of transformers"
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,16 +99,17 @@ def save(model: Clip, folder: Path) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(sight, indent=1) + "\n", encoding="utf-8")
 
 
+def save_words(source: str, folder: Path) -> None:
+    """Put the tokenizer of a folder or hub name into another folder, from which `encode` reads it."""
+    _tokenizer(source).save_pretrained(folder)
+
+
 def encode(source: str, texts: Sequence[str], model: Clip) -> Tensor:
     """Texts as the tokenizer among the files of a CLIP cuts them -> (N, slots) int64, the end on all places behind it.
 
     Raises Problem where there is no tokenizer, or one of another vocabulary than the model's.
     """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise Problem(f"the CLIP {source!r} has no tokenizer that can be read: {reason}") from None
+    tokenizer = _tokenizer(source)
     slots, end, pieces = len(model.texts.position), model.texts.end, model.texts.words.num_embeddings
     if tokenizer.eos_token_id != end or len(tokenizer) > pieces:  # without files `transformers` makes up an empty one
         raise Problem(
@@ -117,6 +118,14 @@ def encode(source: str, texts: Sequence[str], model: Clip) -> Tensor:
         )
     found = tokenizer(list(texts), padding="max_length", truncation=True, max_length=slots)
     return torch.tensor(found["input_ids"], dtype=torch.int64).view(len(texts), slots)
+
+
+def _tokenizer(source: str) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Problem(f"the CLIP {source!r} has no tokenizer that can be read: {reason}") from None
 
 
 def _checkpoint(source: str) -> Any:

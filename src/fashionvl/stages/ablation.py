@@ -12,7 +12,7 @@ from pathlib import Path
 from fashionvl import checkpoint, config
 from fashionvl.catalogue import Catalogue
 from fashionvl.models.single_stream import SingleStream
-from fashionvl.stages import clock, evaluate, machine, options, pretrain, run
+from fashionvl.stages import evaluate, machine, options, pretrain, run
 
 
 def main(
@@ -32,7 +32,7 @@ def main(
     settings = config.load(params)
     column, seed = parts_of(item)
     steps = checkpoint.read_card(build / "ablations" / column)["metrics"]["steps"]
-    row = clock.with_steps(config.column(settings, column), steps)
+    row = config.with_steps(config.column(settings, column), steps)
     own = replace(settings, seed=seed)
     folder = pretrain.work_folder("ablation", item, row, own, build, work)
     print(f"run folder: {folder}", flush=True)

@@ -1,6 +1,6 @@
 """Table 4 as Markdown: its columns over all seeds, its steps, and the paper's signs beside ours."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,50 +75,50 @@ class Step:
 def table(columns: Mapping[str, Column]) -> str:
     """One line a column, in Markdown."""
     head = ["column", "steps", "min", *(name.removeprefix("sampled.") for name in SHOWN), "SumR", "paper"]
-    lines = [head, ["---"] * len(head)]
+    lines = [head]
     for name, column in columns.items():
-        recalls = [_cell(*(None if x is None else 100 * x for x in column.spread(metric))) for metric in SHOWN]
+        recalls = [cell(*(None if x is None else 100 * x for x in column.spread(metric))) for metric in SHOWN]
         minutes = column.metrics["training_seconds"].mean() / 60
         first = [name, f"{column.metrics['steps'].mean():.0f}", f"{minutes:.1f}"]
         lines.append(
-            [*first, *recalls, _cell(*column.spread(SUM)), f"{PAPER[name]['SumR']:.1f}" if name in PAPER else ""]
+            [*first, *recalls, cell(*column.spread(SUM)), f"{PAPER[name]['SumR']:.1f}" if name in PAPER else ""]
         )
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def signs(steps: Mapping[str, Step]) -> str:
     """One line a step of Table 4, in Markdown: its gain in SumR and in R@1, and whether the sign is the paper's."""
-    lines = [["step", "SumR, paper", "SumR, ours", "R@1 itr", "R@1 tir", "sign"], ["---"] * 6]
+    lines = [["step", "SumR, paper", "SumR, ours", "R@1 itr", "R@1 tir", "sign"]]
     for name, each in steps.items():
         paper, ours, said = _compared(each.gains["SumR"])
         ends = [each.paired[f"sampled.{way}.R@1"] for way in ("itr", "tir")]
         firsts = [f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]" for mean, low, high in ends]
         lines.append([name, paper, ours, *firsts, said])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def table_of_tasks(columns: Mapping[str, Column]) -> str:
     """CR, SUB and FC, in Markdown: a line for each column, and the paper's below it."""
     cells = {**published.RECOGNISED, "SumCLS": "SumCLS", **published.SAID, "SumCAP": "SumCAP"}
-    lines = [["column", *cells.values()], ["---"] * (1 + len(cells))]
+    lines = [["column", *cells.values()]]
     for name, column in columns.items():
         ours = []
         for metric in cells:
             times = 100 if metric in published.RECOGNISED else 1
             spread = column.spread(metric) if metric in column.metrics else None
-            ours.append("not measured" if spread is None else _cell(*(x if x is None else times * x for x in spread)))
+            ours.append("not measured" if spread is None else cell(*(x if x is None else times * x for x in spread)))
         lines.append([name, *ours])
         if name in PAPER:
             printed = {**published.ABLATIONS[name], **PAPER[name]}
             lines.append([f"{name}, paper", *(f"{printed[metric]:.1f}" for metric in cells)])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def signs_of_tasks(steps: Mapping[str, Step]) -> str:
     """One line a step of Table 4, in Markdown: its gain in SumCLS and SumCAP, and whether the sign is the paper's."""
     names = ("SumCLS", "SumCAP")
     head = ["step", *(said for name in names for said in (f"{name}, paper", f"{name}, ours", "sign"))]
-    lines = [head, ["---"] * len(head)]
+    lines = [head]
     for name, each in steps.items():
         after, _, before = name.partition(" - ")
         cells = []
@@ -126,7 +126,7 @@ def signs_of_tasks(steps: Mapping[str, Step]) -> str:
             paper = f"{PAPER[after][of] - PAPER[before][of]:+.1f}"
             cells += _compared(each.gains[of]) if of in each.gains else [paper, "not measured", ""]
         lines.append([name, *cells])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def _compared(gain: Gain) -> list[str]:
@@ -134,9 +134,12 @@ def _compared(gain: Gain) -> list[str]:
     return [f"{gain.paper:+.1f}", f"{gain.ours:+.1f}{error}", gain.verdict]
 
 
-def _markdown(lines: Iterable[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def markdown(lines: list[list[str]]) -> str:
+    """A table in Markdown, its first line the head."""
+    head, *rows = lines
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *rows])
 
 
-def _cell(mean: float | None, spread: float | None) -> str:
+def cell(mean: float | None, spread: float | None) -> str:
+    """A mean and its standard deviation over seeds, None where there is one."""
     return f"{mean:.1f}" if spread is None else f"{mean:.1f} ± {spread:.1f}"

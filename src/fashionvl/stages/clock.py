@@ -50,7 +50,7 @@ def seconds_a_step(
     folders = {}
     for number in range(ROUNDS):
         for name, row in rows.items():
-            row = with_steps(replace(row, model=replace(row.model, start=None)), ROUNDS * (WARM + TIMED))
+            row = config.with_steps(replace(row, model=replace(row.model, start=None)), ROUNDS * (WARM + TIMED))
             folders[name] = pretrain.work_folder("clock", name, row, settings, build, work)
             if number == 0:
                 checkpoint.clear(folders[name])  # of a timing that was killed
@@ -76,11 +76,6 @@ def seconds_a_step(
 def steps_in(seconds: float, each: float) -> int:
     """How many steps of `each` seconds fit, in round figures: steps_in(120, 0.31) is 390."""
     return max(1, int(float(f"{seconds / each:.{FIGURES}g}")))
-
-
-def with_steps(row: config.System, steps: int) -> config.System:
-    """The row with a training of so many steps, however many products there are."""
-    return replace(row, training=replace(row.training, epochs=0.0, least_steps=steps))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def main(*, params: Path = Path("params.yaml"), data: Path = Path("data"), build
     """Paired differences of recall with 95 % intervals: first system minus second, in points of a hundred."""
     settings = config.load(params)
     finetuned = [f"{system}-retrieval" for system in settings.run if "retrieval" in settings.run_tasks]
-    systems = [*settings.run, *finetuned, *settings.run_contrast]
+    systems = [*settings.run, *finetuned, *settings.run_contrast, *settings.run_clip]
     tables = {system: ranks_of(build / "evaluation" / system) for system in systems}
     found = {}
     for one, other in combinations(systems, 2):

@@ -1,11 +1,13 @@
 """Stage `contrast SYSTEM`: training pictures and texts -> build/runs/<system>, a dual encoder (InfoNCE)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
+from accelerate import Accelerator
+from torch import Tensor
 
 from fashionvl import checkpoint, config, training
 from fashionvl.catalogue import Catalogue
@@ -17,6 +19,7 @@ from fashionvl.tasks.pairs import Shop
 from fashionvl.words import Words, rarity_of
 
 STORED = 1.25  # side of a stored picture over that of a seen one, so that crops lose little
+AT_ONCE = 512  # pictures in memory while a catalogue is embedded
 
 
 def main(
@@ -35,15 +38,48 @@ def main(
     machine.keep_freed_memory()
     settings = config.load(params)
     row = config.row(settings.contrast, system, "contrast")
-    _check(row, system)
-    folder = checkpoint.work_folder(work, "contrast", system, _mark(settings, row, build))
+    folder = work_folder("contrast", system, row, settings, build, work)
     print(f"run folder: {folder}", flush=True)
-    catalogue, words = Catalogue.load(build / "catalogue", data), Words.load(build / "words")
-    shop, desk = Shop.of(catalogue, "train"), _desk(catalogue, words, settings, row, folder)
-    rarity = rarity_of(desk.ids[shop.products], vocabulary=words.vocabulary, never=words.special())
+    catalogue, accelerator = Catalogue.load(build / "catalogue", data), machine.accelerator()
+    model, facts = teach(
+        row,
+        settings,
+        catalogue,
+        build,
+        folder=folder,
+        name=f"contrast {system}",
+        accelerator=accelerator,
+        stop_after=stop_after,
+    )
+    if accelerator.is_main_process and stop_after is None:
+        machine.shelve(build / "runs" / system, folder, model, {"stage": "contrast", "item": system, **facts})
+
+
+def teach(
+    row: config.Contrast,
+    settings: config.Params,
+    catalogue: Catalogue,
+    build: Path,
+    *,
+    folder: Path,
+    name: str,
+    accelerator: Accelerator,
+    stop_after: int | None = None,
+) -> tuple[TwoTowers, dict[str, Any]]:
+    """Train the model of a row in its work folder; `name` heads what is said of its progress.
+
+    -> the model, and what its card must say for `load` to make it again
+    """
+    check(row.lock)
+    if len(row.pixels) != 2:
+        raise config.ConfigError(f"params.yaml: the pixels of {name} must be [height, width], not {row.pixels}")
+    words, shop = Words.load(build / "words"), Shop.of(catalogue, "train")
+    ids = words.encode(catalogue.texts(settings.text.fields)).ids
+    height, width = row.pixels
+    desk = desk_of(catalogue, ids, words.pad, (height, width), row, settings, folder)
+    rarity = rarity_of(ids[shop.products], vocabulary=words.vocabulary, never=words.special())
     torch.manual_seed(training.seed_of(settings.seed, 0))
     model = TwoTowers(channels=row.channels, levels=1, width=row.width, rarity=rarity)
-    accelerator = machine.accelerator()
     training.train(
         model,
         draw=contrast.drawing(desk, shop, batch=row.training.batch, chance=training.chance_of(settings.seed)),
@@ -53,13 +89,16 @@ def main(
         recipe=row.training,
         seed=settings.seed,
         work=folder,
-        name=f"contrast {system}",
+        name=name,
         accelerator=accelerator,
         stop_after=stop_after,
     )
-    if accelerator.is_main_process and stop_after is None:
-        card = {"stage": "contrast", "item": system, "system": asdict(row), "vocabulary": words.vocabulary}
-        machine.shelve(build / "runs" / system, folder, model, card)
+    return model, {"system": asdict(row), "vocabulary": words.vocabulary}
+
+
+def source_of(row: config.Contrast, settings: config.Params, build: Path) -> str:
+    """Where the tokenizer of a row is."""
+    return str(build / "words")
 
 
 def load(folder: Path) -> tuple[TwoTowers, config.Contrast]:
@@ -72,32 +111,56 @@ def load(folder: Path) -> tuple[TwoTowers, config.Contrast]:
     return model.eval(), row
 
 
-def scorer(
-    folder: Path, catalogue: Catalogue, split: str, words: Words, settings: config.Params
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """How a trained dual encoder scores pairs of one split.
+def dual(
+    model: TwoTowers, row: config.Contrast, words: str, settings: config.Params, accelerator: Accelerator
+) -> contrast.Dual:
+    """How a model is used that lies on its device; `words` is the folder of the tokenizer it learned with."""
+    cut, (height, width) = Words.load(Path(words)), row.pixels
 
-    -> score(pictures (n,), products (n,)) -> (n,) float   cosines; indices of the catalogue
-    """
-    model, row = load(folder)
-    accelerator = machine.accelerator()
-    model.to(accelerator.device)
-    pictures, products = catalogue.pictures_in(split), catalogue.in_split(split)
-    paths = catalogue.pictures["path"].to_numpy()[pictures].tolist()
-    height, width = row.pixels
-    pixels = read(
-        catalogue.root, paths, row.lock, size=(height, width), max_megapixels=settings.catalogue.max_megapixels
-    )
-    ids = words.encode(catalogue.texts(settings.text.fields)).ids[products]
-    with accelerator.autocast():
-        seen, said = contrast.embed_pictures(model, pixels), contrast.embed_texts(model, ids)
-    return contrast.scorer(seen, pictures, said, products)
+    def say(texts: Sequence[str]) -> Tensor:
+        with accelerator.autocast():
+            return contrast.embed_texts(model, cut.encode(texts).ids)
+
+    see = eyes(lambda pixels: contrast.embed_pictures(model, pixels), row.lock, (height, width), settings, accelerator)
+    return contrast.Dual(see, say)
 
 
-def _desk(
-    catalogue: Catalogue, words: Words, settings: config.Params, row: config.Contrast, folder: Path
+def eyes(
+    embed: Callable[[Tensor], Tensor],
+    lock: config.Lock,
+    size: tuple[int, int],
+    settings: config.Params,
+    accelerator: Accelerator,
+) -> Callable[[Path, Sequence[str]], Tensor]:
+    """How files are seen by what embeds pixels, (n, H, W, 3) uint8 -> (n, C), of this size."""
+
+    def see(root: Path, paths: Sequence[str]) -> Tensor:
+        parts = []
+        for at in range(0, len(paths), AT_ONCE):
+            some, most = paths[at : at + AT_ONCE], settings.catalogue.max_megapixels
+            pixels = torch.from_numpy(read(root, some, lock, size=size, max_megapixels=most))
+            with accelerator.autocast():
+                parts.append(embed(pixels))
+        return torch.cat(parts)
+
+    return see
+
+
+def desk_of(
+    catalogue: Catalogue,
+    ids: Tensor,
+    pad: int,
+    size: tuple[int, int],
+    row: config.Contrast | config.Clip,
+    settings: config.Params,
+    folder: Path,
 ) -> contrast.Desk:
-    height, width = row.pixels
+    """What questions of whole pictures are made from.
+
+    ids   (N, T) int64   the text of every product of the catalogue
+    size  height, width of a picture as it is seen
+    """
+    height, width = size
     pixels = album(
         catalogue,
         catalogue.pictures_in("train"),
@@ -108,8 +171,8 @@ def _desk(
     )
     return contrast.Desk(
         pixels,
-        words.encode(catalogue.texts(settings.text.fields)).ids,
-        words.pad,
+        ids,
+        pad,
         torch.ones(1, dtype=torch.int64),
         height,
         width,
@@ -119,16 +182,16 @@ def _desk(
     )
 
 
-def _check(row: config.Contrast, system: str) -> None:
-    check(row.lock)
-    if len(row.pixels) != 2:
-        raise config.ConfigError(f"params.yaml: contrast.{system}.pixels must be [height, width], not {row.pixels}")
-
-
-def _mark(settings: config.Params, row: config.Contrast, build: Path) -> str:
-    tables = [build / "catalogue" / name for name in ("products.parquet", "pictures.parquet")]
+def work_folder(stage: str, item: str, row: config.Contrast, settings: config.Params, build: Path, work: Path) -> Path:
+    """The folder of unfinished work that is of this row, seed and catalogue alone."""
     known = [settings.seed, asdict(settings.text), asdict(row), settings.catalogue.max_megapixels]
-    return checkpoint.fingerprint(params=known, inputs=[*tables, build / "words" / "tokenizer.json"])
+    return checkpoint.work_folder(work, stage, item, checkpoint.fingerprint(params=known, inputs=inputs_of(build)))
+
+
+def inputs_of(build: Path) -> list[Path]:
+    """The files that a dual encoder learns from, beside the pictures."""
+    tables = [build / "catalogue" / name for name in ("products.parquet", "pictures.parquet")]
+    return [*tables, build / "words" / "tokenizer.json"]
 
 
 if __name__ == "__main__":

@@ -15,8 +15,7 @@ from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.store import Store
-from fashionvl.stages import contrast as towers
-from fashionvl.stages import machine, options, run
+from fashionvl.stages import duals, machine, options, run
 from fashionvl.tasks import matching, pretrain, retrieval
 from fashionvl.tasks.pairs import Shop, draw_epoch
 from fashionvl.words import Words
@@ -40,12 +39,12 @@ def main(
     catalogue = Catalogue.load(build / "catalogue", data)
     folder = build / "evaluation" / system
     folder.mkdir(parents=True, exist_ok=True)
-    if system in settings.contrast:
-        words, split = Words.load(build / "words"), settings.evaluate.ranking_on
-        losses: dict[str, float] = {}
-        scorer: PairScorer = towers.scorer(build / "runs" / system, catalogue, split, words, settings)
-    else:
+    if system in settings.systems:
         losses, scorer = _single_stream(system, settings, catalogue, build)
+    else:
+        config.dual(settings, system)
+        dual = duals.load(build / "runs" / system, build, settings, machine.accelerator())
+        losses, scorer = {}, duals.scorer(dual, catalogue, settings.evaluate.ranking_on, settings)
     found = {**losses, **rank(catalogue, settings, scorer, folder)}
     publish(found, "evaluate", system, settings, folder, build, began)
 
@@ -202,5 +201,5 @@ def _protocol(listed: np.ndarray, sampled: pd.DataFrame, gallery: int) -> dict[s
 
 if __name__ == "__main__":
     parser = options(__doc__)
-    parser.add_argument("system", help="a row under `systems` or `contrast` in params.yaml")
+    parser.add_argument("system", help="a row under `systems`, `contrast` or `clip` in params.yaml")
     run(lambda: main(**vars(parser.parse_args())))

@@ -42,8 +42,8 @@ Section = tuple[str, str, str]  # anchor, title, text
 INPUTS = ("catalogue/products.parquet", "catalogue/pictures.parquet", "words/tokenizer.json")
 PACKAGES = ("torch", "transformers", "numpy", "pandas")
 ORDER = (
-    *("catalogue", "words", "encoder", "captioner", "patches", "align", "contrast", "pretrain", "finetune"),
-    *("evaluate", "examine"),
+    *("catalogue", "words", "encoder", "captioner", "patches", "align", "contrast", "clip", "pretrain", "finetune"),
+    *("evaluate", "probe", "examine"),
 )
 AFTER = ("yardsticks", "alignment", "compare")  # gather, and leave no card
 
@@ -152,12 +152,14 @@ def hashes_of(build: Path) -> dict[str, str]:
 
 
 def used(settings: config.Params) -> dict[str, Any]:
-    """The parameters without the rows that are not run and without those of the ablations."""
+    """The parameters without the rows that are not run and without those of ablations and trials."""
     table = asdict(settings)
     table.pop("ablation")
+    table.pop("trials")
     for key, names in (
         ("systems", settings.run),
         ("contrast", settings.run_contrast),
+        ("clip", settings.run_clip),
         ("patches", settings.run_patches),
     ):
         table[key] = {name: row for name, row in table[key].items() if name in names}

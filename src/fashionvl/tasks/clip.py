@@ -12,11 +12,14 @@ from fashionvl import clusters, losses
 from fashionvl.batches import moved
 from fashionvl.catalogue.problems import Problem
 from fashionvl.clusters import Luck
+from fashionvl.dropping import hidden_share
 from fashionvl.models.clip import Clip
 from fashionvl.tasks import contrast
 from fashionvl.tasks.apart import deal
 from fashionvl.tasks.hiding import Hiding, kept
 from fashionvl.tasks.pairs import Chance, Shop
+
+WEIGHTS = {"nce": 1.0, "hidden": 0.0}  # of what `losses_of` gives
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def ask(desk: Desk, shop: Shop, products: Tensor, *, progress: float, generator:
     dropped &= (words != desk.end) & (torch.arange(words.shape[1]) > 0)
     luck = clusters.draw(len(products), desk.patches, generator=generator)
     words = shortened(words, dropped, pad=pad)
-    return Question(seen.patches[:, 0], words, seen.group, luck, progress, {"nce": len(products)})
+    return Question(seen.patches[:, 0], words, seen.group, luck, progress, dict.fromkeys(WEIGHTS, len(products)))
 
 
 def shortened(words: Tensor, dropped: Tensor, *, pad: int) -> Tensor:
@@ -102,7 +105,8 @@ def shortened(words: Tensor, dropped: Tensor, *, pad: int) -> Tensor:
 
 
 def losses_of(model: Clip, question: Question, *, hiding: Hiding, at_once: int | None = None) -> dict[str, Tensor]:
-    """The loss of the rows of one question among those of all processes, summed over its rows.
+    """The loss `nce` of the rows of one question among those of all processes, and the share of the patches that is
+    `hidden`, to be looked at and not to be learned; each summed over its rows.
 
     at_once  so many rows are embedded at a time, and once more for the gradient, so that a batch of any size fits
              into memory with the same gradient (GradCache, Gao et al. 2021); None embeds all at once and once
@@ -111,13 +115,16 @@ def losses_of(model: Clip, question: Question, *, hiding: Hiding, at_once: int |
     def look(pictures: Tensor, anchor: Tensor, half: Tensor, drop: Tensor) -> Tensor:
         patches = model.patches_of(pictures)
         keep, valid = kept(model, patches, Luck(anchor, half, drop), hiding, progress=question.progress)
-        return model.embed_pictures(patches, keep, valid)
+        hidden = hidden_share(keep, valid, rows=len(patches), patches=patches.shape[1]).to(patches)
+        return torch.cat([model.embed_pictures(patches, keep, valid), hidden[:, None]], dim=1)
 
     luck = question.luck
     seen = in_parts(look, question.pictures, luck.anchor, luck.half, luck.drop, at_once=at_once)
+    seen, hidden = seen[:, :-1], seen[:, -1]
     said = in_parts(model.embed_texts, question.words, at_once=at_once)
     (seen, mine), (said, _), (group, _) = map(losses.gathered, (seen, said, question.group))
-    return {"nce": losses.info_nce(seen, said, group=group, scale=model.scale, mine=mine)}
+    nce = losses.info_nce(seen, said, group=group, scale=model.scale, mine=mine)
+    return {"nce": nce, "hidden": hidden.detach().sum()}
 
 
 def in_parts(embed: Callable[..., Tensor], *inputs: Tensor, at_once: int | None) -> Tensor:

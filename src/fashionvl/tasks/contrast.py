@@ -1,8 +1,9 @@
 """Contrast: pictures and texts of one batch, each to be told from all others (InfoNCE, as CLIP has it)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -74,6 +75,18 @@ class Question:
 
     def to(self, device: torch.device) -> "Question":
         return moved(self, device)
+
+
+@dataclass(frozen=True)
+class Dual:
+    """A trained dual encoder, whatever it is made of.
+
+    see  files of pictures below a folder -> (n, C) float, of length 1
+    say  texts -> (n, C) float, of length 1
+    """
+
+    see: Callable[[Path, Sequence[str]], Tensor]
+    say: Callable[[Sequence[str]], Tensor]
 
 
 def drawing(desk: Desk, shop: Shop, *, batch: int, chance: Chance) -> Callable[[int, int, int], Question]:
