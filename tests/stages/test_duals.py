@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 import tiny
 import torch
@@ -38,7 +39,7 @@ def shop(tmp_path_factory):
         table["clip"][name] = {**table["clip"]["flip"], "towers": name}
     for row in [*table["contrast"].values(), *table["clip"].values()]:
         row["training"] |= TRAINING
-    table["trials"] |= {"minutes": None, "steps": 3, "seeds": [1, 2], "rows": ["baseline", "cluster_rgb"]}
+    table["trials"] |= {"minutes": None, "steps": 3, "seeds": [1, 2], "rows": ["baseline", "cluster_rgb"], "looks": 2}
     table["evaluate"] |= {"queries": 8, "draws": 1}
     (folder / "params.yaml").write_text(yaml.safe_dump(table))
     return folder
@@ -153,7 +154,12 @@ def test_trials_teach_every_row_with_every_seed_and_compare_them(shop):
     assert list(found) == ["baseline", "cluster_rgb", "cluster_rgb - baseline"]
     assert found["baseline"]["steps"] == 3
     table = (shop / "build/metrics/trials.md").read_text()
-    assert table.count("| cluster_rgb |") == 3
+    assert table.count("| cluster_rgb |") == 4
+    looks = pd.read_csv(shop / "build/trials/cluster_rgb-1/looks.csv")
+    assert looks["step"].tolist() == [1, 3]
+    assert looks["pictures"].tolist() == [6, 18]
+    assert (looks["patches"] <= 12 * looks["pictures"] * 0.75).all()
+    assert pd.read_csv(shop / "build/trials/baseline-1/looks.csv")["patches"].tolist() == [0, 0]
     lists = {
         (shop / f"build/trials/{row}-{seed}/lists.parquet").read_bytes()
         for row in found
@@ -163,6 +169,29 @@ def test_trials_teach_every_row_with_every_seed_and_compare_them(shop):
     assert len(lists) == 1
     losses = [(shop / f"build/trials/cluster_rgb-{seed}/history.jsonl").read_text() for seed in (1, 2)]
     assert json.loads(losses[0].splitlines()[0])["nce"] != json.loads(losses[1].splitlines()[0])["nce"]
+
+
+def test_a_trial_that_was_stopped_goes_on_to_the_same_end(shop, tmp_path):
+    ends = []
+    for name, stopped in (("one", ()), ("other", (2,))):
+        place = tmp_path / name
+        place.mkdir()
+        for part in ("catalogue", "words"):
+            (place / part).symlink_to(shop / "build" / part)
+        checkpoint.write_card(place / "trials" / "pace", {"stage": "pace", "metrics": {"flip": 3}})
+        for stop in (*stopped, None):
+            trial.main("flip-1", **places(shop, build=place, work=tmp_path / f"{name}.work"), stop_after=stop)
+        card = checkpoint.read_card(place / "trials" / "flip-1")
+        ends.append((card["metrics"], (place / "trials/flip-1/looks.csv").read_text().count("\n")))
+    assert ends[0][0] == ends[1][0]
+    assert ends[0][1] <= ends[1][1]
+
+
+def test_the_time_to_a_recall_lies_between_two_looks():
+    looks = pd.DataFrame({"seconds": [60.0, 120.0], "patches": [10, 20], "itr": [0.1, 0.3], "tir": [0.1, 0.5]})
+    assert trials.crossing(looks, 0.25) == pytest.approx((90, 15))
+    assert trials.crossing(looks, 0.05) == pytest.approx((30, 5))
+    assert trials.crossing(looks, 0.5) is None
 
 
 def test_minutes_become_steps_by_what_a_step_takes(shop):
