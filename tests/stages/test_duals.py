@@ -29,7 +29,7 @@ def shop(tmp_path_factory):
     table = yaml.safe_load((tiny.ROOT / "params.yaml").read_text())
     table["text"]["fields"] = FIELDS
     sizes = {"pixels": [32, 24], "patch": 8, "dim": 12, "picture": SIZES, "text": SIZES}
-    table["towers"] = {
+    table["towers"] |= {
         "small": {"start": None, "sizes": {**sizes, "channels": [8, 16], "means": True}},
         "square": {"start": None, "sizes": {**sizes, "pixels": [32, 32], "channels": [], "means": False}},
         "named": {"start": str(folder / "named"), "sizes": None},
@@ -224,6 +224,17 @@ def test_a_table_that_cannot_be_is_one_sentence(shop, tmp_path, change, said):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(table))
     with pytest.raises(config.ConfigError, match=said):
         config.load(tmp_path / "params.yaml")
+
+
+def test_parts_of_a_batch_and_norms_of_a_batch_do_not_go_together(shop, tmp_path):
+    table = yaml.safe_load((shop / "params.yaml").read_text())
+    table["clip"]["flip"]["at_once"] = 2
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(table))
+    with pytest.raises(config.ConfigError, match="cannot embed 2 rows at a time"):
+        teach(shop, "flip", params=tmp_path / "params.yaml")
+    table["clip"]["square"]["at_once"] = 2
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(table))
+    teach(shop, "square", params=tmp_path / "params.yaml")
 
 
 def test_an_unknown_way_to_hide_is_one_sentence(shop, tmp_path):

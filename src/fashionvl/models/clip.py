@@ -29,9 +29,9 @@ class ConvStem(nn.Module):
     """A small convolutional network over every patch by itself: each step makes one place of two by two.
 
     Its bias (local, the same everywhere) is what a few thousand products are enough for. It looks at no patch but its
-    own: so a dropped patch costs nothing, where a network over the whole picture would cost all of it; and nothing of
-    a hidden patch shows in its neighbours. It has no norms: those of a batch would make a row depend on the others,
-    those of a patch would take its colour away. Kernels of two by two do not overlap, so that a step is one product.
+    own, and at none that may not be seen: so a dropped patch costs nothing, and nothing of a hidden one shows anywhere.
+    Kernels of two by two do not overlap, so that a step is one product. While it learns, its norms are those of a batch
+    of patches: rows depend on each other then.
     """
 
     order: Tensor
@@ -43,18 +43,17 @@ class ConvStem(nn.Module):
                 f"a patch of {side} pixels cannot be halved {len(channels)} times, as the stem's channels ask"
             )
         steps = [nn.Linear(4 * before, after) for before, after in pairwise([3, *channels])]
-        for step in steps:
-            nn.init.kaiming_normal_(step.weight, nonlinearity="relu")
-            nn.init.zeros_(step.bias)
         self.steps = nn.ModuleList(steps)
+        self.norms = nn.ModuleList(nn.BatchNorm1d(after) for after in channels)
         self.project = nn.Linear(channels[-1], width, bias=False)
         self.register_buffer("order", _nested(side, len(channels)), persistent=False)
 
     def forward(self, patches: Tensor) -> Tensor:
         """patches (N, D) float -> (N, C)"""
         places = patches.index_select(1, self.order).unflatten(1, (-1, 3))  # (N, side * side, 3)
-        for step in self.steps:
-            places = F.relu(step(places.unflatten(1, (-1, 4)).flatten(2)))
+        for step, norm in zip(self.steps, self.norms, strict=True):
+            places = step(places.unflatten(1, (-1, 4)).flatten(2))
+            places = F.relu(norm(places.flatten(0, 1)).view_as(places))
         return self.project(places.mean(dim=1))
 
 
