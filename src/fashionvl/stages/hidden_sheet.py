@@ -18,7 +18,7 @@ PRODUCTS, IN_ROW = 6, 2
 TALL = 260  # pixels of a drawn picture
 GAP, WIDER = 10, 34
 COLOURS = ("#1257d6", "#d6002f", "#00806a", "#ffb000", "#8a1fc4", "#00a6d6", "#d65f00", "#5b7f00")
-PAPER = "#ffffff"
+PAPER, AWAY = "#ffffff", "#c5ccd6"
 TINT, FADED = 0.55, 0.88  # how far a patch takes the colour of its anchor, and how far a hidden one fades
 
 
@@ -54,7 +54,7 @@ def _block(picture: Image.Image, of: NDArray[np.int64] | None, seen: NDArray[np.
     scale = max(1, round(TALL / picture.height))
     large = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.LANCZOS)
     panels = [large, *([] if of is None else [_clusters(large, of, side * scale)])]
-    panels.append(_tinted(large, [PAPER if not one else None for one in seen], side * scale, FADED))
+    panels.append(_tinted(large, [None if one else AWAY for one in seen], side * scale, FADED))
     paper = Image.new("RGB", (len(panels) * (large.width + GAP) - GAP, large.height), PAPER)
     for at, panel in enumerate(panels):
         paper.paste(panel, (at * (large.width + GAP), 0))
