@@ -101,12 +101,20 @@ class Finder:
                 {"colour": colour}, (f"{colour}.png", f"{colour} back.jpg"),
             )  # fmt: skip
 
-    def find_many(self, queries: Sequence[Any]) -> list[Answer]:
+    def find_many(
+        self,
+        queries: Sequence[Any],
+        *,
+        count: int = 10,
+        rerank: int | None = None,
+        budget: float | None = None,
+        explain: bool = False,
+    ) -> list[Answer]:
         self.asked.append(len(queries))
         self.threads.add(threading.get_ident())
         self.hold.wait(30)
         time.sleep(self.slow)
-        return [self._find(query) for query in queries]
+        return [self._find(query, count, rerank, explain) for query in queries]
 
     def product(self, product_id: str) -> Found | None:
         return self.products.get(product_id)
@@ -118,7 +126,7 @@ class Finder:
             "colour": {colour: len(THINGS) for colour in COLOURS},
         }
 
-    def _find(self, query: Any) -> Answer:
+    def _find(self, query: Any, count: int, rerank: int | None, explain: bool) -> Answer:
         if query.text == "a bug":
             raise ZeroDivisionError("in /secret/path.py")
         if query.text == "a problem":
@@ -127,9 +135,9 @@ class Finder:
         words += [_colour(query.picture)] if query.picture is not None else []
         words += self.products[query.product].title.lower().split() if query.product else []
         kept = [one for one in self.products.values() if one.product_id != query.product and _is_in(one, query.where)]
-        ranked = sorted(kept, key=lambda one: -_likeness(one, words))[: query.count]
-        why = (Why("red", (0.1, 0.2, 0.6, 0.7), 0.8), Why("boots", (0.3, 0.5, 0.9, 0.95), 0.4)) if query.explain else ()
-        most = len(ranked) if query.rerank is None else query.rerank
+        ranked = sorted(kept, key=lambda one: -_likeness(one, words))[:count]
+        why = (Why("red", (0.1, 0.2, 0.6, 0.7), 0.8), Why("boots", (0.3, 0.5, 0.9, 0.95), 0.4)) if explain else ()
+        most = len(ranked) if rerank is None else rerank
         found = [
             SimpleNamespace(
                 **vars(one) | {

@@ -80,10 +80,13 @@ def test_a_picture_is_never_made_larger(client):
     assert Image.open(io.BytesIO(answer.content)).size == (90, 60)
 
 
-def test_a_picture_whose_file_has_gone_is_not_there(client, finder):
-    assert client.get("/pictures/0/p%2F0").status_code == 200
-    (finder.root / "red.png").unlink()
-    assert client.get("/pictures/0/p%2F0").status_code == 404
+def test_a_picture_whose_file_has_gone_or_is_broken_is_not_there(tmp_path):
+    with TestClient(app_of(Finder(tmp_path), Settings())) as client:
+        (tmp_path / "red.png").unlink()
+        (tmp_path / "red back.jpg").write_bytes(b"hello")
+        for number in (0, 1):
+            answer = client.get(f"/pictures/{number}/p%2F0")
+            assert (answer.status_code, answer.json()) == (404, {"error": "there is no such picture"})
 
 
 def test_a_product_by_its_id(client):
@@ -136,11 +139,12 @@ def test_health_says_what_is_served(client):
     assert client.get("/health/live").status_code == client.get("/health/ready").status_code == 200
 
 
-def test_metrics_count_by_route_and_never_by_what_was_typed(client):
-    search(client, text="red")
-    client.get("/products/p%2F0")
-    client.get("/nothing/like/this")
-    told = client.get("/metrics").text
+def test_metrics_count_by_route_and_never_by_what_was_typed(tmp_path):
+    with TestClient(app_of(Finder(tmp_path), Settings())) as client:
+        search(client, text="red")
+        client.get("/products/p%2F0")
+        client.get("/nothing/like/this")
+        told = client.get("/metrics").text
     assert 'fashionvl_answers_total{status="200",what="/search"} 1.0' in told
     assert 'what="/products/{product_id:path}"' in told
     assert 'status="404",what="nothing"' in told

@@ -142,7 +142,7 @@ def test_another_system_takes_over_under_load_and_nobody_is_dropped(tmp_path):
 
 def test_a_system_that_cannot_be_asked_does_not_take_over(tmp_path):
     class Broken(Finder):
-        def find_many(self, queries):
+        def find_many(self, queries, **options):
             raise ZeroDivisionError("broken")
 
     with TestClient(app_of(Finder(tmp_path), Settings())) as client:
@@ -158,11 +158,11 @@ def test_what_has_been_taken_in_is_answered_before_the_desk_closes(tmp_path):
     async def ask_and_close() -> list[str]:
         desk = Desk(serving_of(finder), Settings(batch=2), seen=lambda together: None)
         desk.open()
-        asked = [asyncio.create_task(desk.ask(asking.search, Query(text="red"))) for _ in range(5)]
+        asked = [asyncio.create_task(desk.ask(asking.search, Query("red"), 1, None, None, False)) for _ in range(5)]
         await asyncio.sleep(0)
         await desk.close()
         with pytest.raises(TimeoutError):
-            await desk.ask(asking.search, Query(text="too late"))
+            await desk.ask(asking.search, Query("too late"), 1, None, None, False)
         return [answer.versions["model"] for answer in await asyncio.gather(*asked)]
 
     assert asyncio.run(ask_and_close()) == ["one"] * 5

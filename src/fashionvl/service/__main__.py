@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import logging
 import os
+import re
 import signal
 import socket
 from collections.abc import Coroutine
@@ -17,9 +18,9 @@ from fastapi import FastAPI
 
 from fashionvl import config
 from fashionvl.catalogue.problems import Problem
-from fashionvl.pretrained.finder import Finder
 from fashionvl.service import pointer
 from fashionvl.service.app import app_of
+from fashionvl.service.finding import Finder
 from fashionvl.service.settings import KEY, Settings
 from fashionvl.stages import options, run
 
@@ -39,8 +40,8 @@ def arguments() -> argparse.Namespace:
 
 def settings_of(host: str, key: str | None, is_open: bool) -> Settings:
     """What the service allows; a Problem where it would be open to anybody by accident."""
-    if key == "":
-        raise Problem(f"{KEY} is set and empty: give it a value, or unset it")
+    if key is not None and not re.fullmatch(r"[!-~]+", key):
+        raise Problem(f"{KEY} must be letters, digits and signs of ASCII without spaces, or unset")
     here = is_loopback(host)
     if key is None and not here and not is_open:
         raise Problem(f"{host} can be reached from elsewhere: set {KEY}, or say --open to serve anybody")
@@ -89,7 +90,9 @@ def main() -> None:
     settings, params = settings_of(said.host, os.environ.get(KEY), said.open), config.load(said.params)
 
     def load(folders: pointer.Folders) -> Finder:
-        return Finder.load(folders.build, folders.data, settings=params)
+        from fashionvl.pretrained import finder  # takes seconds, and what is wrong above is told at once
+
+        return finder.Finder.load(folders.build, folders.data, settings=params)
 
     with listening(said.host, said.port) as at:  # before the long wait
         mark = pointer.mark_of(said.pointer) if said.pointer else None

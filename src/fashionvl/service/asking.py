@@ -14,9 +14,12 @@ from fashionvl.service.serving import Serving
 Shown = tuple[Image.Image | None, str | None]  # a picture, a text, or both
 
 
-def search(serving: Serving, queries: Sequence[Query]) -> list[forms.AnswerOut]:
+def search(
+    serving: Serving, queries: Sequence[Query], count: int, rerank: int | None, budget: float | None, explain: bool
+) -> list[forms.AnswerOut]:
     """The products of every query."""
-    return [_answer(serving.finder, answer) for answer in serving.finder.find_many(queries)]
+    answers = serving.finder.find_many(queries, count=count, rerank=rerank, budget=budget, explain=explain)
+    return [_answer(serving.finder, answer) for answer in answers]
 
 
 def classify(serving: Serving, shown: Sequence[Shown], task: str, top: int, column: str) -> list[forms.ClassesOut]:

@@ -10,23 +10,15 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Query:
-    """One search: by text, by picture, by both, or for what is similar to a product.
+    """One search: by text, by picture, by both, for what is similar to a product, or for that with a text besides.
 
-    count    products wanted
-    where    name of a facet -> the values that are allowed
-    rerank   how many of the first the cross-encoder scores; None for as many as the finder's own setting says
-    budget   seconds that this may take; None for as long as it takes
-    explain  True for the words and where they point
+    where  name of a facet -> the values that are allowed
     """
 
     text: str | None = None
     picture: Image.Image | None = None
     product: str | None = None
-    count: int = 10
     where: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    rerank: int | None = None
-    budget: float | None = None
-    explain: bool = False
 
 
 class Why(Protocol):
@@ -93,6 +85,13 @@ class Finder(Protocol):
     def model(self) -> Model | None: ...
     @property
     def root(self) -> Path: ...
-    def find_many(self, queries: Sequence[Any]) -> Sequence[Answer]: ...
+    def find_many(
+        self, queries: Sequence[Any], *, count: int, rerank: int | None, budget: float | None, explain: bool
+    ) -> Sequence[Answer]:
+        """
+        rerank  how many of the first the cross-encoder scores; None for as many as the finder's own setting says
+        budget  seconds that each query may take; None for as long as it takes
+        """
+
     def product(self, product_id: str) -> Found | None: ...
     def facets(self) -> Mapping[str, Mapping[str, int]]: ...

@@ -29,7 +29,7 @@ class Form(BaseModel):
 
 
 class Search(Form):
-    """What to look for: a text, a picture (multipart), both together, or what is similar to a product."""
+    """What to look for: a text, a picture (multipart), both, what is similar to a product, or that with a text."""
 
     text: Text | None = None
     product: Name | None = Field(None, description="id of a product that similar ones are wanted of")
@@ -38,7 +38,7 @@ class Search(Form):
     rerank: int | None = Field(
         None, ge=0, le=200, description="how many of the first the cross-encoder scores; 0 for none, null for the usual"
     )
-    budget: float | None = Field(None, ge=0, le=30, description="seconds that re-ranking may take")
+    budget: float | None = Field(None, gt=0, le=30, description="seconds after which no more is re-ranked")
     explain: bool = Field(False, description="true for the words that matched, and where they point")
 
 

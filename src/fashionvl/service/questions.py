@@ -27,18 +27,20 @@ routes = APIRouter()
     "/search", response_model=forms.AnswerOut, responses=ASKED, openapi_extra=body(forms.Search, picture=False)
 )
 async def search(request: Request) -> Any:
-    """Products for a text, a picture, both together, or similar to a product."""
+    """Products for a text, a picture, both together, or similar to a product, with a text besides or without."""
     room = room_of(request)
     form, content = await read(request, forms.Search)
     if form.product is None and form.text is None and content is None:
         raise HTTPException(422, "ask by a text, a picture or a product")
-    if form.product is not None and (form.text is not None or content is not None):
-        raise HTTPException(422, "ask by a product, or by a text and a picture, not by both")
+    if form.product is not None and content is not None:
+        raise HTTPException(422, "ask by a product or by a picture, not by both")
     if form.product is not None and room.desk.serving.finder.product(form.product) is None:
         raise HTTPException(404, "there is no such product")
     _check(form.where, room.desk.serving.facets)
-    query = Query(**(form.model_dump() | {"picture": await _opened(room, content)}))
-    answer = await _asked(room, asking.search, query)
+    if form.rerank:
+        _able(room, "match")
+    query = Query(form.text, await _opened(room, content), form.product, form.where)
+    answer = await _asked(room, asking.search, query, form.count, form.rerank, form.budget, form.explain)
     for step, seconds in answer.seconds.items():
         room.gauges.steps.labels(step).observe(seconds)
     return answer

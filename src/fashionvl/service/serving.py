@@ -32,7 +32,7 @@ class Serving:
 
 def serving_of(finder: Finder) -> Serving:
     """Ask a finder once, so that it has read what it needs before anybody waits for it."""
-    (answer,) = finder.find_many([Query(text="a", count=1)])
+    (answer,) = finder.find_many([Query(text="a")], count=1, rerank=None, budget=None, explain=False)
     parts = () if finder.model is None else finder.model.facts["parts"]
     can = tuple(name for name, part in PARTS.items() if part in parts)
     return Serving(finder, dict(answer.versions), finder.facets(), can, lru_cache(KEPT)(partial(_picture, finder)))
