@@ -30,7 +30,7 @@ class Page:
         self.number += 1
         self.socket.send(json.dumps({"id": self.number, "method": method, "params": parameters}))
         while True:
-            said = json.loads(self.socket.recv(timeout=60))
+            said = json.loads(self.socket.recv(timeout=300))
             self._note(said)
             if said.get("id") == self.number:
                 assert "error" not in said, said["error"]
@@ -54,7 +54,7 @@ class Page:
         assert "exceptionDetails" not in said, said
         return said["result"].get("value")
 
-    def until(self, code: str, seconds: float = 60) -> None:
+    def until(self, code: str, seconds: float = 300) -> None:
         """Wait until an expression is true."""
         end = time.monotonic() + seconds
         while not self.js(code):
@@ -114,7 +114,7 @@ def browser(folder: Path) -> Iterator[Page]:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([CHROMIUM, *flags, f"--user-data-dir={folder}", "about:blank"], **quiet)
     try:
-        told, end = folder / "DevToolsActivePort", time.monotonic() + 60
+        told, end = folder / "DevToolsActivePort", time.monotonic() + 300
         while not (told.exists() and "\n" in told.read_text()):
             assert process.poll() is None, "the browser ended at once"
             assert time.monotonic() < end, "the browser does not come up"

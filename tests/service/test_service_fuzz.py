@@ -16,7 +16,7 @@ schema = schemathesis.pytest.from_fixture("described")
 
 @pytest.fixture(scope="module")
 def described(tmp_path_factory):
-    with served(tmp_path_factory.mktemp("catalogue"), Settings()) as address:
+    with served(tmp_path_factory.mktemp("catalogue"), Settings(seconds=300)) as address:
         yield schemathesis.openapi.from_url(f"{address}/openapi.json")
 
 
@@ -24,6 +24,6 @@ def described(tmp_path_factory):
 @schema.parametrize()
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_address_keeps_what_its_description_says(case):
-    answer = case.call_and_validate(excluded_checks=[positive_data_acceptance], timeout=60)
+    answer = case.call_and_validate(excluded_checks=[positive_data_acceptance], timeout=300)
     if answer.status_code >= 400 and answer.status_code != 405:
         assert set(answer.json()) == {"error"}

@@ -123,6 +123,7 @@ BODIES = {
     "a number beyond floats": (b'{"text": "x", "budget": 1e999}', 422),
     "a number of many digits": (b'{"text": "x", "count": ' + b"9" * 6000 + b"}", 400),
     "a large number": (b'{"text": "x", "count": 99999999999999999999999}', 422),
+    "very much JSON": (b'{"text": "x"}' + b" " * 1_000_000, 413),
     "a list": (b"[]", 422),
     "null": (b"null", 422),
     "a word": (b'"text"', 422),

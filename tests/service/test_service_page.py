@@ -18,7 +18,7 @@ pytestmark = [
 @pytest.fixture
 def page(tmp_path) -> Iterator[tuple[Page, str]]:
     (tmp_path / "catalogue").mkdir()
-    with served(tmp_path / "catalogue", Settings()) as address, browser(tmp_path / "browser") as page:
+    with served(tmp_path / "catalogue", Settings(seconds=300)) as address, browser(tmp_path / "browser") as page:
         page.screen(1280, 900)
         page.open(address)
         page.until("document.querySelectorAll('#facets input').length === 7")  # one category for all is no filter
@@ -153,7 +153,10 @@ def test_on_a_phone_nothing_sticks_out_and_all_is_large_enough_for_a_finger(page
 
 def test_a_key_is_asked_for_once_and_then_brought(tmp_path):
     (tmp_path / "catalogue").mkdir()
-    with served(tmp_path / "catalogue", Settings(key="sesame")) as address, browser(tmp_path / "browser") as page:
+    with (
+        served(tmp_path / "catalogue", Settings(key="sesame", seconds=300)) as address,
+        browser(tmp_path / "browser") as page,
+    ):
         page.screen(1000, 800)
         page.open(f"{address}/?q=red+boots")
         page.until("document.querySelector('#lock').open")

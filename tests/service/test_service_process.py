@@ -60,7 +60,7 @@ def service(folder: Path, port: int = 0, *more: str, **environment: str) -> Iter
 def search(address: str, text: str = "red coat") -> dict:
     body = json.dumps({"text": text, "count": 1}).encode()
     request = urllib.request.Request(f"{address}/search", body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=300) as answer:
         return json.load(answer)
 
 
@@ -77,8 +77,8 @@ def test_a_signal_lets_what_was_taken_in_have_its_answer(tmp_path):
             time.sleep(0.005)
         process.send_signal(signal.SIGTERM)
         for one in asking:
-            one.join(30)
-        assert process.wait(30) == 0
+            one.join(300)
+        assert process.wait(300) == 0
     assert answers
     assert all(answer["found"][0]["title"] == "Red coat" for answer in answers)
     assert "Traceback" not in (tmp_path / "log").read_text()
@@ -113,7 +113,7 @@ def test_a_kill_and_a_restart_are_failures_to_try_again_and_never_a_wrong_answer
             time.sleep(0.05)
         stop.set()
         for one in asking:
-            one.join(30)
+            one.join(300)
     assert "gone" in seen
     assert set(seen) <= {"Red coat", "gone", 503}
 
@@ -126,7 +126,7 @@ def test_a_pointer_lets_another_system_take_over_in_the_running_process(tmp_path
     with service(tmp_path, 0, "--pointer", str(file)) as (_, address):
         assert search(address)["versions"]["model"] == "one"
         point(file, Folders(tmp_path / "two", tmp_path))
-        end = time.monotonic() + 30
+        end = time.monotonic() + 300
         while search(address)["versions"]["model"] != "two":
             assert time.monotonic() < end
     with service(tmp_path, 0, "--pointer", str(file)) as (_, address):
@@ -142,7 +142,7 @@ def test_who_sends_slowly_or_says_nonsense_holds_up_nobody(tmp_path):
             one.sendall(b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                         b"Content-Length: 999\r\n\r\n{")  # fmt: skip
         assert search(address)["found"]
-        assert b" 408 " in slow[0].recv(1000)  # after the ten seconds that a body may take
+        assert b" 408 " in slow[0].recv(1000)  # after the seconds that a body may take
         for nonsense in (
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
             b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 20_000 + b"\r\n",

@@ -87,7 +87,11 @@ async def _opened(room: Room, content: bytes | None) -> Image.Image | None:
     if content is None:
         return None
     limit, loop = room.settings.max_megapixels, asyncio.get_running_loop()
-    return await loop.run_in_executor(room.opener, lambda: uploads.opened(content, max_megapixels=limit))
+    opening = loop.run_in_executor(room.opener, lambda: uploads.opened(content, max_megapixels=limit))
+    try:
+        return await asyncio.wait_for(opening, room.settings.seconds)
+    except TimeoutError:
+        raise _late() from None
 
 
 async def _asked(room: Room, what: Asking, given: Any, *options: Hashable) -> Any:
@@ -95,10 +99,14 @@ async def _asked(room: Room, what: Asking, given: Any, *options: Hashable) -> An
     try:
         return await room.desk.ask(what, given, *options)
     except TimeoutError:
-        raise HTTPException(503, "this took too long; come again", AGAIN) from None
+        raise _late() from None
     except Problem as problem:
         log.warning("a request could not be answered: %s", problem)
         raise HTTPException(422, "this cannot be answered; /facets and /health say what can be asked") from None
+
+
+def _late() -> HTTPException:
+    return HTTPException(503, "this took too long; come again", AGAIN)
 
 
 def _needed(content: bytes | None) -> bytes:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from fashionvl.service.forms import Form
 
 JSON, MULTIPART = "application/json", "multipart/form-data"
+LONGEST_JSON = 1_000_000  # bytes; no question is as long
 MOST_FIELDS, LONGEST_FIELD = 12, 64 * 1024
 PICTURE = "picture"
 AS_THEY_ARE = ("text", "product", "task", "mode")  # fields of a form that are words; the others are JSON
@@ -43,7 +44,9 @@ async def read(request: Request, kind: type[Kind]) -> tuple[Kind, bytes | None]:
 
 
 def parsed(content: bytes | str, what: str) -> Any:
-    """The value of a JSON text; NaN and Infinity are none. Raises HTTPException 400."""
+    """The value of a JSON text; NaN and Infinity are none. Raises HTTPException 400 or 413."""
+    if len(content) > LONGEST_JSON:
+        raise HTTPException(413, f"{what} is too long: at most {LONGEST_JSON:,} bytes of JSON are read")
     try:
         text = content.decode() if isinstance(content, bytes) else content
         return json.loads(text, parse_constant=_no_number)

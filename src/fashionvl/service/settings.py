@@ -15,7 +15,7 @@ class Settings:
     max_megapixels   of a picture that is sent; a larger one is taken for a decompression bomb
     at_once          requests for the model that are taken in at a time, waiting or not; more are told to come again
     batch            requests that the model answers together at most
-    seconds          that a request may take from its last byte to its answer
+    seconds          that a picture may take to be opened, and that the model's answer may take
     reading_seconds  that a request's body may take to arrive
     decoders         pictures that are opened at a time
     """
@@ -27,5 +27,5 @@ class Settings:
     at_once: int = 64
     batch: int = 16
     seconds: float = 20
-    reading_seconds: float = 10
+    reading_seconds: float = 20
     decoders: int = 2
