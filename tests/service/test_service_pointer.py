@@ -19,10 +19,10 @@ def test_what_is_pointed_at_is_read_back_whole(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert pointer.mark_of(file) is None
     pointer.point(file, Folders(tmp_path / "build", tmp_path / "data"))
-    assert pointer.pointed(file) == (tmp_path / "build", tmp_path / "data")
+    assert pointer.pointed(file) == (tmp_path / "build", tmp_path / "data", None)
     before = pointer.mark_of(file)
-    pointer.point(file, Folders(Path("other"), tmp_path / "data"))
-    assert pointer.pointed(file).build == tmp_path / "other"
+    pointer.point(file, Folders(Path("other"), tmp_path / "data", Path("champion")))
+    assert pointer.pointed(file) == (tmp_path / "other", tmp_path / "data", tmp_path / "champion")
     assert pointer.mark_of(file) != before
     assert [left.name for left in tmp_path.iterdir()] == ["serving.json"]
 

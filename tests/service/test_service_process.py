@@ -29,7 +29,7 @@ from fashionvl import pretrained
 
 class Slow(Finder):
     @classmethod
-    def load(cls, build, data, *, settings):
+    def load(cls, build, data, *, settings, model):
         return cls(data, version=build.name, slow=0.05)
 
 pretrained.finder = sys.modules["fashionvl.pretrained.finder"] = SimpleNamespace(Finder=Slow)

@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+import fashionvl
 from fashionvl import config
 from fashionvl.catalogue.problems import Problem
 from fashionvl.service import pointer
@@ -33,7 +34,10 @@ def arguments() -> argparse.Namespace:
     parser = options(__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--pointer", type=Path, help="a file that names what is served in place of --build and --data")
+    parser.add_argument("--model", type=Path, help="a trained system that re-ranks in place of the one in --build")
+    parser.add_argument(
+        "--pointer", type=Path, help="a file that names what is served in place of --build, --data and --model"
+    )
     parser.add_argument("--open", action="store_true", help=f"listen beyond this machine without a key ({KEY})")
     return parser.parse_args()
 
@@ -92,17 +96,18 @@ def main() -> None:
     def load(folders: pointer.Folders) -> Finder:
         from fashionvl.pretrained import finder  # takes seconds, and what is wrong above is told at once
 
-        return finder.Finder.load(folders.build, folders.data, settings=params)
+        most = params.catalogue.max_megapixels
+        model = fashionvl.load(folders.model, max_megapixels=most) if folders.model else None
+        return finder.Finder.load(folders.build, folders.data, settings=params, model=model)
 
-    with listening(said.host, said.port) as at:  # before the long wait
+    with contextlib.suppress(KeyboardInterrupt), listening(said.host, said.port) as at:  # before the long wait
         mark = pointer.mark_of(said.pointer) if said.pointer else None
-        folders = pointer.pointed(said.pointer) if mark else pointer.Folders(said.build, said.data)
+        folders = pointer.pointed(said.pointer) if mark else pointer.Folders(said.build, said.data, said.model)
         app = app_of(load(folders), settings)
         watching = pointer.watch(said.pointer, mark, app.state.room, load) if said.pointer else None
         print(f"serve  http://{said.host}:{at.getsockname()[1]}  until Ctrl-C", flush=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(serve(app, at, watching))
+        asyncio.run(serve(app, at, watching))
 
 
 if __name__ == "__main__":

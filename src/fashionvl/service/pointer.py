@@ -24,10 +24,11 @@ SECONDS = 0.5  # between two looks
 
 
 class Folders(NamedTuple):
-    """Of a system: what was made, and the catalogue it was made from."""
+    """Of a system: what was made, the catalogue it was made from, and what re-ranks in place of the one made there."""
 
     build: Path
     data: Path
+    model: Path | None = None
 
 
 Mark = tuple[int, int]
@@ -36,7 +37,7 @@ Load = Callable[[Folders], Finder]  # raises Problem or ConfigError
 
 def point(file: Path, folders: Folders) -> None:
     """Name what is to be served from now on."""
-    said = {"build": str(folders.build.absolute()), "data": str(folders.data.absolute())}
+    said = {name: str(folder.absolute()) for name, folder in folders._asdict().items() if folder is not None}
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     beside.write_text(json.dumps(said) + "\n", encoding="utf-8")
     beside.replace(file)
@@ -46,11 +47,11 @@ def pointed(file: Path) -> Folders:
     """What a file names; a Problem where it is none of ours."""
     try:
         said = json.loads(file.read_text(encoding="utf-8"))
-        return Folders(Path(said["build"]), Path(said["data"]))
+        return Folders(Path(said["build"]), Path(said["data"]), Path(said["model"]) if "model" in said else None)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise Problem(
-            f'{file} must be JSON that names folders, {{"build": ..., "data": ...}}; it cannot be read'
-            f" ({type(error).__name__})"
+            f'{file} must be JSON that names folders, {{"build": ..., "data": ...}} and perhaps "model"; it cannot be'
+            f" read ({type(error).__name__})"
         ) from None
 
 
