@@ -306,6 +306,11 @@ def test_a_service_is_only_called_by_its_names(tmp_path):
             assert client.get("/facets", headers={"host": host}).status_code == 200
 
 
+def test_headers_that_are_too_long_are_refused(client):
+    check(client.get("/facets", headers={"x": "y" * 40_000}), 431)
+    check(client.get("/facets", headers={f"x{number}": "y" * 100 for number in range(400)}), 431)
+
+
 @pytest.mark.parametrize(
     "headers",
     [{"x-forwarded-host": "evil.example"}, {"x-original-url": "/metrics"}, {"x-http-method-override": "DELETE"},

@@ -167,7 +167,7 @@ def test_what_cannot_be_served_ends_with_one_sentence(tmp_path):
         paths = os.pathsep.join([str(HERE), str(ROOT / "src")])
         done = subprocess.run(
             [sys.executable, "-c", STARTED, "--data", str(tmp_path), *more], cwd=ROOT, capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": paths, **environment}, check=False, timeout=120,
+            env={**os.environ, "PYTHONPATH": paths, **environment}, check=False, timeout=900,
         )  # fmt: skip
         assert done.returncode == 2, done.stderr
         assert len(done.stderr.strip().splitlines()) == 1

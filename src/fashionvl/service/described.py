@@ -14,6 +14,7 @@ SENTENCES = {
     415: "Neither JSON nor multipart, or no picture of a known kind",
     421: "The service does not go by that name (Host)",
     422: "The request asks for what cannot be",
+    431: "The headers are too long",
     501: "No trained system here can do this",
     503: "Too many wait, or it took too long: come again",
 }
@@ -30,7 +31,7 @@ EXAMPLES: dict[type[Form], dict[str, Any]] = {
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What a route may answer but for its own answer."""
-    return {status: {"model": Problem, "description": SENTENCES[status]} for status in (401, 421, *statuses)}
+    return {status: {"model": Problem, "description": SENTENCES[status]} for status in (401, 421, 431, *statuses)}
 
 
 ASKED = errors(400, 408, 413, 415, 422, 501, 503)  # of the routes that ask the model

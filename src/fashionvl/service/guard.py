@@ -15,6 +15,7 @@ from fashionvl.service.settings import Settings
 
 FOR_THE_MODEL = ("/search", "/classify", "/caption", "/match")
 KEYED = (*FOR_THE_MODEL, "/products", "/pictures", "/facets", "/metrics")  # what wants the key, where one is set
+LONGEST_HEADERS = 32_000  # bytes of all of them
 _PORT = re.compile(r":\d*$")
 AGAIN = {"retry-after": "1"}
 HEADERS = {
@@ -66,7 +67,7 @@ class Guard:
             self.gauges.seconds.labels(what).observe(time.monotonic() - began)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = self._refused(scope["path"], dict(scope["headers"]))
+        refused = self._refused(scope["path"], scope["headers"])
         if refused is not None:
             await refused(scope, receive, send)
         elif scope["method"] == "POST" and scope["path"] in FOR_THE_MODEL:
@@ -74,15 +75,17 @@ class Guard:
         else:
             await self.app(scope, self._limited(receive), send)
 
-    def _refused(self, path: str, headers: dict[bytes, bytes]) -> JSONResponse | None:
+    def _refused(self, path: str, said: list[tuple[bytes, bytes]]) -> JSONResponse | None:
         """What a request is told that goes no further; None for the others."""
-        settings = self.settings
+        settings, headers = self.settings, dict(said)
+        if sum(len(name) + len(value) for name, value in said) > LONGEST_HEADERS:
+            return refusal(431, "the request's headers are too long", {"connection": "close"})
         host = _PORT.sub("", headers.get(b"host", b"").decode("latin-1").lower())
         if settings.hosts and host not in settings.hosts:
             return refusal(421, "this service does not go by that name (Host)")
         if settings.key is not None and path.startswith(KEYED):
-            said = headers.get(b"authorization", b"")
-            if not hmac.compare_digest(said, b"Bearer " + settings.key.encode()):
+            brought = headers.get(b"authorization", b"")
+            if not hmac.compare_digest(brought, b"Bearer " + settings.key.encode()):
                 return refusal(401, "send the key: Authorization: Bearer ...", {"www-authenticate": "Bearer"})
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > settings.max_bytes:

@@ -12,9 +12,10 @@ from fashionvl.service.forms import HealthOut, Pulse
 from fashionvl.service.room import room_of
 
 routes = APIRouter()
+OPEN = {status: told for status, told in errors().items() if status != 401}  # what wants no key
 
 
-@routes.get("/health", response_model=HealthOut, responses={421: errors()[421]})
+@routes.get("/health", response_model=HealthOut, responses=OPEN)
 async def health(request: Request) -> Any:
     """What is served, and whether it can be asked now."""
     room = room_of(request)
@@ -29,7 +30,7 @@ async def health(request: Request) -> Any:
     )
 
 
-@routes.get("/health/live", response_model=Pulse, responses={421: errors()[421]})
+@routes.get("/health/live", response_model=Pulse, responses=OPEN)
 async def live() -> Any:
     """200 as long as anything answers."""
     return Pulse(yes=True)
@@ -38,7 +39,7 @@ async def live() -> Any:
 @routes.get(
     "/health/ready",
     response_model=Pulse,
-    responses={421: errors()[421], 503: {"model": Pulse, "description": "The model is stuck, or was stopped"}},
+    responses={**OPEN, 503: {"model": Pulse, "description": "The model is stuck, or was stopped"}},
 )
 async def ready(request: Request) -> Any:
     """200 while the model answers, else 503."""
