@@ -112,7 +112,7 @@ class Finder:
     ) -> list[Answer]:
         self.asked.append(len(queries))
         self.threads.add(threading.get_ident())
-        self.hold.wait(30)
+        self.hold.wait(100)
         time.sleep(self.slow)
         return [self._find(query, count, rerank, explain) for query in queries]
 

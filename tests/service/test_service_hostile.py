@@ -296,6 +296,8 @@ def test_a_service_with_a_key_wants_it(tmp_path):
         assert client.get("/facets", headers=right).status_code == 200
         assert client.post("/search", json={"text": "red"}, headers=right).status_code == 200
         assert client.get("/").status_code == client.get("/health").status_code == 200
+        told = client.get("/openapi.json").json()
+        assert told["paths"]["/search"]["post"]["security"] == [{"HTTPBearer": []}]
 
 
 def test_a_service_is_only_called_by_its_names(tmp_path):

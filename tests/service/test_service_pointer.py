@@ -60,7 +60,7 @@ def test_the_newest_that_can_be_loaded_is_served_and_a_broken_one_is_refused(tmp
         watching.cancel()
         return seen
 
-    seen = asyncio.run(asyncio.wait_for(change(), 20))
+    seen = asyncio.run(asyncio.wait_for(change(), 100))
     assert seen == [("two", 1, False), ("two", 1, True), ("two", 1, True), ("three", 2, False)]
     assert "has no index: run the stage `index`" in caplog.text
 

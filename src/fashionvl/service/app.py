@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -52,8 +53,10 @@ def app_of(finder: Finder, settings: Settings) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.room = room
-    for part in (questions, shelf, pulse):
-        app.include_router(part.routes)
+    locked = [Security(HTTPBearer(auto_error=False))] if settings.key else []  # says so; guard.py sees to it
+    app.include_router(questions.routes, dependencies=locked)
+    app.include_router(shelf.routes, dependencies=locked)
+    app.include_router(pulse.routes)
     _add_page(app)
     app.add_middleware(Guard, settings=settings, gauges=gauges)
     app.add_exception_handler(HTTPException, _refused)
