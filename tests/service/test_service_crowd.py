@@ -17,7 +17,6 @@ from fashionvl.service.finding import Query
 from fashionvl.service.serving import serving_of
 from fashionvl.service.settings import Settings
 
-
 PATIENT = Settings(seconds=100)  # on a busy machine too
 
 

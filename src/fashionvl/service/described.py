@@ -51,6 +51,11 @@ def _schema(kind: type[Form]) -> dict[str, Any]:
 
 def _multipart(kind: type[Form], must: bool) -> dict[str, Any]:
     schema = _schema(kind)
+    for name in AS_THEY_ARE:  # a field of a form may be left out, and is never null
+        told = schema["properties"].get(name, {})
+        if "anyOf" in told:
+            del told["default"]
+            told |= told.pop("anyOf")[0]
     schema["properties"] = {PICTURE: {"type": "string", "format": "binary"}} | schema["properties"]
     schema["required"] = [*schema.get("required", []), *([PICTURE] if must else [])]
     plain = {name: {"contentType": "text/plain"} for name in schema["properties"] if name in AS_THEY_ARE}

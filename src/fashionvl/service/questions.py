@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from fashionvl.catalogue.problems import Problem
 from fashionvl.service import asking, forms, uploads
-from fashionvl.service.described import ASKED, body
+from fashionvl.service.described import ASKED, body, errors
 from fashionvl.service.desk import Asking
 from fashionvl.service.finding import Query
 from fashionvl.service.guard import AGAIN
@@ -24,7 +24,10 @@ routes = APIRouter()
 
 
 @routes.post(
-    "/search", response_model=forms.AnswerOut, responses=ASKED, openapi_extra=body(forms.Search, picture=False)
+    "/search",
+    response_model=forms.AnswerOut,
+    responses=ASKED | errors(404),
+    openapi_extra=body(forms.Search, picture=False),
 )
 async def search(request: Request) -> Any:
     """Products for a text, a picture, both together, or similar to a product, with a text besides or without."""
