@@ -107,6 +107,7 @@ def test_what_takes_too_long_is_given_up_and_a_stuck_model_is_seen(tmp_path):
         assert client.get("/health/ready").status_code == 503
         finder.hold.set()
         until(lambda: client.get("/health/ready").status_code == 200)
+        client.app.state.room.desk.settings = PATIENT
         assert client.post("/search", json={"text": "red"}).status_code == 200
     assert sum(finder.asked) == 3  # the service's own, the first and the last
 
