@@ -15,6 +15,19 @@ from websockets.sync.client import ClientConnection, connect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 KEYS = {"Enter": (13, "\r"), "Tab": (9, ""), "Escape": (27, ""), " ": (32, " ")}
+# Pictures that arrive move what stands below them.
+RESTING = """(async () => {
+  const one = document.querySelector(SELECTOR);
+  one.scrollIntoView({ block: "center" });
+  for (let before = "", same = 0; same < 5; ) {
+    await new Promise((done) => setTimeout(done, 20));
+    const now = JSON.stringify(one.getBoundingClientRect());
+    same = now === before ? same + 1 : 0;
+    before = now;
+  }
+  const box = one.getBoundingClientRect();
+  return [box.x + box.width / 2, box.y + box.height / 2];
+})()"""
 
 
 class Page:
@@ -30,7 +43,7 @@ class Page:
         self.number += 1
         self.socket.send(json.dumps({"id": self.number, "method": method, "params": parameters}))
         while True:
-            said = json.loads(self.socket.recv(timeout=300))
+            said = json.loads(self.socket.recv(timeout=60))
             self._note(said)
             if said.get("id") == self.number:
                 assert "error" not in said, said["error"]
@@ -54,7 +67,7 @@ class Page:
         assert "exceptionDetails" not in said, said
         return said["result"].get("value")
 
-    def until(self, code: str, seconds: float = 300) -> None:
+    def until(self, code: str, seconds: float = 30) -> None:
         """Wait until an expression is true."""
         end = time.monotonic() + seconds
         while not self.js(code):
@@ -62,12 +75,8 @@ class Page:
             time.sleep(0.05)
 
     def click(self, selector: str) -> None:
-        """Press the mouse on the middle of what a selector finds first."""
-        found = f"document.querySelector({json.dumps(selector)})"
-        x, y = self.js(
-            f"(() => {{ const one = {found}; one.scrollIntoView({{block: 'center'}}); const box ="
-            " one.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2] })()"
-        )
+        """Press the mouse on the middle of what a selector finds first, once it has stopped moving."""
+        x, y = self.js(RESTING.replace("SELECTOR", json.dumps(selector)))
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

@@ -37,6 +37,7 @@ function unlock() {
       unlocking = null;
       done();
     }, { once: true });
+    $("key").value = "";
     $("lock").showModal();
   });
   return unlocking;
