@@ -34,9 +34,9 @@ class Facets:
             name: {row: value for row, value in enumerate(products[name].tolist()) if value} for name in COLUMNS
         }
         for row, attributes in enumerate(products["attributes"].tolist()):
-            for name, value in json.loads(attributes or "{}").items():
-                if value and name not in COLUMNS:
-                    said.setdefault(name, {})[row] = str(value)
+            for name, value in plain(attributes).items():
+                if name not in COLUMNS:
+                    said.setdefault(name, {})[row] = value
         values = {name: sorted(set(of.values())) for name, of in said.items() if of}
         return cls(values, {name: _codes(said[name], of, len(products)) for name, of in values.items()})
 
@@ -66,6 +66,11 @@ class Facets:
                 raise Problem(f"no product has {unknown[0]!r} as its {name}; there are {_some(values)}")
             masks.append(np.isin(self.codes[name], [values.index(value) for value in wanted]))
         return np.logical_and.reduce(masks)
+
+
+def plain(attributes: str) -> dict[str, str]:
+    """A product's attributes, from their JSON, without those it lacks."""
+    return {name: str(value) for name, value in json.loads(attributes or "{}").items() if value}
 
 
 def _codes(said: Mapping[int, str], values: list[str], count: int) -> NDArray[np.int32]:

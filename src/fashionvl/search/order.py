@@ -4,14 +4,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def composed(text: NDArray[np.float32], picture: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    """A query of both: the weighted sum of their vectors, brought to length 1.
+def composed(
+    text: NDArray[np.float32] | None, picture: NDArray[np.float32] | None, share: float
+) -> NDArray[np.float32]:
+    """A query of both: the weighted sum of their vectors, brought to length 1; one alone where the other is None.
 
     text, picture (..., C) float32   of length 1
     share         of the text, in [0, 1]
     """
-    both = share * text + (1 - share) * picture
-    return both / np.maximum(np.linalg.norm(both, axis=-1, keepdims=True), 1e-12)
+    if text is None or picture is None:
+        assert text is not None or picture is not None, "a query has one of both at least"
+        return picture if text is None else text  # type: ignore[return-value]
+    return unit(share * text + (1 - share) * picture)
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """vectors (..., C) -> (..., C)   of length 1"""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
 def together(odds: NDArray[np.float64], cosine: NDArray[np.float64], counts: float) -> NDArray[np.float64]:

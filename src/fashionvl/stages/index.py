@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -109,15 +109,21 @@ def publish(out: Path, vectors: Vectors, pictures: pd.DataFrame, made: Any, card
     checkpoint.write_card(out, {**card, "dim": vectors.shape[1]})
 
 
-def load(folder: Path, catalogue: Catalogue) -> tuple[index.Index, dict[str, Any]]:
-    """-> the index of a folder, its vectors memory-mapped, and its card; a Problem where it is not whole."""
+def opened(folder: Path, catalogue: Catalogue, *, model: Mapping[str, str], data: Mapping[str, str]) -> index.Index:
+    """The index of a folder, its vectors memory-mapped.
+
+    model, data  the mark of the dual encoder that asks, and that of the catalogue; an index of others is a Problem
+    """
     card = checkpoint.read_card(folder)
+    for kind, asked in (("model", model), ("data", data)):
+        if card.get(kind) != asked:
+            other = (
+                "another model than asks" if kind == "model" else "another state of the catalogue than build/catalogue"
+            )
+            raise Problem(f"{folder} was made of {other}: run the stage `index` again (`dvc repro index`)")
     vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
-    made = faiss.read_index(str(folder / ENGINE))
     product = catalogue.pictures["product"].to_numpy()
-    if not len(vectors) == len(product) == made.ntotal:
-        raise Problem(f"{folder} holds {len(vectors)} pictures and the catalogue {len(product)}: run the stage `index`")
-    return index.Index(vectors, product, made), card
+    return index.Index(vectors, product, faiss.read_index(str(folder / ENGINE)))
 
 
 def data_of(build: Path) -> dict[str, str]:
