@@ -140,6 +140,11 @@ class Finder:
             answers.append(Answer(tuple(found), seconds, self.versions))
         return answers
 
+    def check(self, query: Query) -> None:
+        """Raises the Problem that `find` would, before anything is computed."""
+        self._opened(query)
+        self.stated.allowed(query.where)
+
     def product(self, product_id: str) -> Found | None:
         """One product by its id, None where there is none."""
         number = self.numbers.get(product_id)
