@@ -15,7 +15,7 @@ KINDS = ("hnsw", "ivf")
 NOBODY = -1
 COMPARED = 10_000  # allowed pictures up to which all are compared rather than looked for in an approximate index
 BLOCK = 2**25  # cosines in memory while all vectors are compared
-SAMPLE = 64  # vectors a list that its centre is learned from, at most
+SAMPLE, ROUNDS = 64, 10  # vectors a list that its centre is learned from, at most; and how often these are seen
 
 Rows = NDArray[np.int64]
 
@@ -84,6 +84,7 @@ def engine(
         many = max(1, min(count, round(lists * count**0.5)))
         made = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, many, faiss.METRIC_INNER_PRODUCT)
         made.cp.seed, made.cp.max_points_per_centroid, made.cp.min_points_per_centroid = seed, SAMPLE, 1
+        made.cp.niter = ROUNDS
         made.nprobe = max(1, round(probed * many))
         made.train(vectors)
     made.add(vectors)
