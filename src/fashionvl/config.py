@@ -398,7 +398,7 @@ class Params:
     run: dict[str, str]  # system: patches
     run_contrast: list[str]
     run_clip: list[str]
-    run_index: list[str]
+    run_search: dict[str, str]  # who recalls: who re-ranks
     run_tasks: list[str]
     catalogue: Catalogue
     text: Text
@@ -528,8 +528,11 @@ def _check_search(params: Params) -> None:
     recaller(params, asked.recall)
     if asked.rerank is not None:
         row(params.systems, asked.rerank, "systems")
-    taught, wanted = [*params.run_contrast, *params.run_clip], params.run_index
-    _expect(set(wanted) <= set(taught), wanted, f"of run_contrast and run_clip {taught}", "run_index")
+    taught, wanted = [*params.run_contrast, *params.run_clip], params.run_search
+    _expect(set(wanted) <= set(taught), list(wanted), f"of run_contrast and run_clip {taught}", "run_search")
+    for recall, rerank in wanted.items():
+        tuned = rerank in params.run and "retrieval" in params.run_tasks and rerank == asked.rerank
+        _expect(tuned, rerank, "search.rerank, and in `run` and fine-tuned for retrieval", f"run_search.{recall}")
     _expect(asked.first > 0, asked.first, "above 0", "search.first")
     _expect(asked.cosine is None or asked.cosine >= 0, asked.cosine, "0 or more, or null", "search.cosine")
     _expect(0 <= asked.text <= 1, asked.text, "a share from 0 to 1", "search.text")

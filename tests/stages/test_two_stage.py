@@ -42,7 +42,7 @@ def shop(tmp_path_factory):
 
 def test_recall_alone_ranks_as_evaluate_does_and_the_rest_is_paired(shop, capsys):
     two_stage.main("baseline", **places(shop))
-    found = json.loads((shop / "build/metrics/two_stage.json").read_text())
+    found = json.loads((shop / "build/metrics/baseline-two_stage.json").read_text())
     ranked = json.loads((shop / "build/metrics/baseline.json").read_text())
     for direction in ("itr", "tir"):
         for at in (1, 5, 10):
@@ -68,7 +68,7 @@ def test_a_number_of_params_yaml_counts_instead_of_the_validation_split(shop, tm
     table["search"]["cosine"] = 1e9  # whatever the cross-encoder says
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(table))
     two_stage.main("baseline", **places(shop) | {"params": tmp_path / "params.yaml"})
-    found = json.loads((shop / "build/metrics/two_stage.json").read_text())
+    found = json.loads((shop / "build/metrics/baseline-two_stage.json").read_text())
     assert found["both.itr.R@1"] == found["recall.itr.R@1"]
     table["search"]["rerank"] = None
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(table))

@@ -1,4 +1,4 @@
-"""Stage `two_stage SYSTEM`: what re-ranking adds to recall -> build/two_stage/<system>, build/metrics/two_stage.json.
+"""Stage `two_stage SYSTEM`: what re-ranking adds to recall -> build/two_stage/<system>, build/metrics.
 
 SYSTEM recalls the first `search.first` answers of every query of the full gallery, `search.rerank` ranks them again:
 alone, and together with what a cosine counts, which the validation split says. Queries, hits and ties are those of the
@@ -54,7 +54,7 @@ def main(
     found = {**recalls(tables, asked, settings.seed), **compared(tables, system, settings, build)}
     found |= {"first": settings.search.first, "cosine": round(counts, 4)}
     found |= {"rerank_ms_a_query": round(1000 * seconds / len(tables["both"]), 2)}
-    checkpoint.write_json(build / "metrics" / "two_stage.json", found)
+    checkpoint.write_json(build / "metrics" / f"{system}-two_stage.json", found)
     folder = build / "two_stage" / system
     folder.mkdir(parents=True, exist_ok=True)
     pd.concat([table.assign(way=way) for way, table in tables.items()]).to_parquet(folder / "ranks.parquet")
