@@ -3,8 +3,8 @@
     python benchmarks/orchestration.py [--pairs 3] [--mirror-pairs 5] [--steps 400] [--training-steps N] [--params FILE]
 
 `make run` in a checkout of this code, and `python -m fashionvl.stages.X` for the same stages in the same order and the
-same judging at the end, in turn and each first in every other pair; what was made is removed before each, Prefect's and
-MLflow's databases stay. Then
+same judging at the end, in turn and each first in every other pair; what was made is removed before each, what MLflow
+knows too, so that every run registers and judges. Then
 the pre-training alone, as DVC runs it and bare, in turn. By default trainings are as long as params.yaml has them:
 a pair is some twenty minutes on two cores. --training-steps makes every training that short, for a look in minutes,
 where the overhead, which is so much a stage, is a larger share. The last line is one JSON object:
@@ -87,6 +87,7 @@ class Checkout:
         self.run("git", "-c", "user.name=b", "-c", "user.email=b@b", "commit", "-q", "-m", "benchmark")
         self.python("-c", "from flows import data, env; env.apply(); data.ensure()")
         self.python("-c", FIRST)
+        shutil.copy2(root / "mlflow.db", root / "mlflow.empty")
         commands = json.loads(self.python("-c", STAGES).splitlines()[-1])
         self.bare = [bare(command) for command in commands]
 
@@ -109,6 +110,8 @@ class Checkout:
             shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
         for place in (self.root / ".work").glob("*-*/"):
             shutil.rmtree(place)  # of trainings; none is unfinished
+        shutil.copy2(self.root / "mlflow.empty", self.root / "mlflow.db")
+        shutil.rmtree(self.root / ".work" / "flow", ignore_errors=True)  # what was settled
         self.python("-m", "dvc", "commit", "--quiet", "--force", "data.dvc")
 
 

@@ -40,17 +40,18 @@ def test_equal_rows_of_keys_are_one_row_for_all(training):
 
 
 def test_rows_of_keys_mean_what_they_mean_in_pytorchs_own():
-    """The path of dropout against the one without, at a share so small that it never drops."""
+    """With a share so small that it never drops, and without."""
     shown, answers = rows_of_keys(), []
-    for own in (True, False):
+    for share in (1e-9, 0.0, None):
         q, k, v = (x.requires_grad_() for x in queries())
-        if own:
-            looked = attend(q, k, v, shown=shown, share=1e-9, training=True)
+        if share is not None:
+            looked = attend(q, k, v, shown=shown, share=share, training=True)
         else:
             looked = F.scaled_dot_product_attention(q, k, v, attn_mask=shown[:, None])
         answers.append([looked, *torch.autograd.grad(looked.square().sum(), (q, k, v))])
-    for ours, theirs in zip(*answers, strict=True):
-        torch.testing.assert_close(ours, theirs)
+    for dropped, whole, theirs in zip(*answers, strict=True):
+        torch.testing.assert_close(dropped, theirs)
+        torch.testing.assert_close(whole, theirs)
 
 
 def test_the_gradient_with_rows_of_keys_is_the_derivative():

@@ -127,6 +127,20 @@ def test_the_learning_rate_warms_up_and_decays():
     assert 0 < rates[-1] < 0.0002
 
 
+def test_the_learning_rate_may_fall_as_a_cosine():
+    recipe = dataclasses.replace(RECIPE, decay="cosine")
+    rates = [training.learning_rate(step, 100, recipe) for step in range(100)]
+    assert rates[9] == max(rates) == pytest.approx(0.01)
+    assert rates[55] == pytest.approx(0.005, rel=0.03)
+    assert rates[-1] < 0.00001
+
+
+def test_the_optimiser_is_as_the_recipe_says():
+    recipe = dataclasses.replace(RECIPE, betas=[0.9, 0.98], epsilon=1e-6)
+    adam = training.optimiser(nn.Linear(3, 3), recipe)
+    assert (adam.defaults["betas"], adam.defaults["eps"]) == ((0.9, 0.98), 1e-6)
+
+
 def test_biases_and_norms_do_not_decay():
     model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
     decays = {p.ndim: g["weight_decay"] for g in training.optimiser(model, RECIPE).param_groups for p in g["params"]}

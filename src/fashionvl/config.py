@@ -15,6 +15,7 @@ import yaml
 ALIGNMENTS = ("none", "caption", "teacher")
 ABLATED_TASKS = ("category", "sub_category", "captioning")  # the ablations rank with the head as it was pre-trained
 DRIFTS = ("category", "sub_category", "words", "unknown", "colours", "encoder")
+DECAYS = ("linear", "cosine")
 INDICES = ("ivf", "hnsw")
 PICTURES = ("none", "local", "all")
 FINEST_GRID = 16  # its 256 patches are four times as many tokens as the longest text
@@ -72,6 +73,9 @@ class Training:
     accumulate: int  # micro-batches a step
     checkpointing: bool  # recompute activations backward, to save memory
     least_steps: int = 1  # for a catalogue so small that its epochs are few steps
+    decay: str = "linear"  # linear | cosine: how the learning rate falls to 0 after the warm-up
+    betas: list[float] = dataclasses.field(default_factory=lambda: [0.9, 0.999])  # of AdamW
+    epsilon: float = 1e-8  # of AdamW
 
     def steps(self, items: int) -> int:
         """How many optimiser steps these epochs are for so many training items; `least_steps` at least."""
@@ -209,6 +213,8 @@ class Trials:
     seeds: list[int]
     rows: list[str]  # of `contrast` and `clip`
     against: str  # the row that the others are compared with
+    looks: int  # how often R@1 is looked at while a row is taught
+    reach: float  # the R@1, mean of both directions on the sampled lists, whose time is told
 
 
 @dataclass(frozen=True)
@@ -438,6 +444,7 @@ def load(path: Path) -> Params:
     _check_gate(params.gate)
     _check_ablation(params)
     _check_towers(params)
+    _check_training(params)
     _check_search(params)
     _check_keeping(params)
     for kind, patches in params.patches.items():
@@ -489,6 +496,19 @@ def _check_runs(params: Params) -> None:
             raise ConfigError(f"params.yaml: {system} reads the patches {kind!r}, which run_patches does not list")
 
 
+def _check_training(params: Params) -> None:
+    """Every recipe can be followed."""
+    rows: dict[str, Any] = {"encoder": params.encoder, "captioner": params.captioner}
+    for name in ("systems", "contrast", "clip"):
+        rows |= {f"{name}.{key}": value for key, value in getattr(params, name).items()}
+    rows |= {f"finetune.{field.name}": getattr(params.finetune, field.name) for field in dataclasses.fields(Finetune)}
+    for where, table in rows.items():
+        recipe: Training = table.training
+        _expect(recipe.decay in DECAYS, recipe.decay, f"one of {list(DECAYS)}", f"{where}.training.decay")
+        two = len(recipe.betas) == 2 and all(0 <= beta < 1 for beta in recipe.betas)
+        _expect(two, recipe.betas, "two numbers from 0 to below 1", f"{where}.training.betas")
+
+
 def _check_towers(params: Params) -> None:
     """Rows of CLIP's family name towers that can be built, and trials rows that exist."""
     twice = sorted(set(params.contrast) & set(params.clip))
@@ -506,6 +526,7 @@ def _check_towers(params: Params) -> None:
     given = [value for value in (asked.minutes, asked.steps) if value is not None]
     _expect(len(given) == 1 and given[0] > 0, given, "minutes or steps, one of them, above 0", "trials")
     _expect(len(set(asked.seeds)) == len(asked.seeds) > 0, asked.seeds, "different numbers", "trials.seeds")
+    _expect(asked.looks > 0, asked.looks, "above 0", "trials.looks")
     for name in asked.rows:
         dual(params, name)
     _expect(asked.against in asked.rows, asked.against, f"one of its rows {asked.rows}", "trials.against")

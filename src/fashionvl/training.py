@@ -52,11 +52,12 @@ def chance_of(seed: int) -> Callable[..., torch.Generator]:
 
 
 def learning_rate(step: int, steps: int, recipe: Training) -> float:
-    """Linear warm-up over a share of the steps, then linear decay towards zero; `step` counts from 0."""
+    """Linear warm-up over a share of the steps, then decay towards zero; `step` counts from 0."""
     warm = max(1, round(steps * recipe.warmup))
     if step < warm:
         return recipe.lr * (step + 1) / warm
-    return recipe.lr * (steps - step) / max(1, steps - warm)
+    left = (steps - step) / max(1, steps - warm)
+    return recipe.lr * (left if recipe.decay == "linear" else (1 - math.cos(math.pi * left)) / 2)
 
 
 def optimiser(model: nn.Module, recipe: Training) -> torch.optim.AdamW:
@@ -66,7 +67,8 @@ def optimiser(model: nn.Module, recipe: Training) -> torch.optim.AdamW:
         {"params": [p for p in kept if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in kept if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+    first, second = recipe.betas
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(first, second), eps=recipe.epsilon, fused=True)
 
 
 class _Asked(nn.Module):
@@ -109,13 +111,14 @@ def train(
     model.to(accelerator.device)
     asked, adam = accelerator.prepare(_Asked(model, losses), optimiser(model, recipe))
     start, before = _resume(model, adam, work, accelerator)
+    end = max(start, min(steps, stop_after or steps))
     clock = _Clock(name, start, steps, before, accelerator.is_main_process)
     parts = accelerator.num_processes * recipe.accumulate
     mine = [accelerator.process_index * recipe.accumulate + k for k in range(recipe.accumulate)]
     model.train()
     with ThreadPoolExecutor(1) as ahead, (work / "history.jsonl").open("a", encoding="utf-8") as history:
         upcoming = ahead.submit(lambda s: [draw(s, part, parts) for part in mine], start) if start < steps else None
-        for step in range(start, min(steps, stop_after or steps)):
+        for step in range(start, end):
             assert upcoming is not None
             questions = [question.to(accelerator.device) for question in upcoming.result()]
             if step + 1 < steps:
@@ -129,7 +132,7 @@ def train(
             if clock.due() and accelerator.is_main_process:
                 clock.timed(partial(_save, model, adam, work, step + 1, clock.seconds()))
         if accelerator.is_main_process:
-            _save(model, adam, work, min(steps, stop_after or steps), clock.seconds())
+            _save(model, adam, work, end, clock.seconds())
     model.eval()
 
 
@@ -189,6 +192,12 @@ def _save(model: nn.Module, adam: Any, work: Path, step: int, seconds: float) ->
 def goes_on(work: Path) -> bool:
     """True where an earlier run left a checkpoint: `train` will load it, however the model was begun."""
     return (work / CHECKPOINT).exists()
+
+
+def steps_done(work: Path) -> int:
+    """How far an earlier run has come that left a checkpoint; 0 where there is none."""
+    path = work / CHECKPOINT
+    return int(read_tensors(path)[1]["step"]) if path.exists() else 0
 
 
 def _resume(model: nn.Module, adam: Any, work: Path, accelerator: Accelerator) -> tuple[int, float]:

@@ -319,7 +319,7 @@ def shop(project) -> Project:
 def furnish(project: Project) -> Project:
     for name, code in {"ingest": INGEST, "registry": REGISTRY, "gate": GATE}.items():
         project.write(f"flows/{name}.py", code)
-    project.write("params.yaml", project.read("params.yaml") + "run_contrast: []\n")
+    project.write("params.yaml", project.read("params.yaml") + "run_contrast: []\nrun_clip: []\n")
     project.write("dvc.yaml", PIPELINE.replace("[src/fashionvl/stages/cat", "[data, src/fashionvl/stages/cat"))
     project.write("data/catalogue.csv", "product_id\n")
     project.ok(sys.executable, "-m", "dvc", "add", "-q", "data")

@@ -48,7 +48,7 @@ AWAY = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 
 @pytest.fixture
 def project(project):
-    project.write("params.yaml", project.read("params.yaml") + "run_contrast: []\n" + PARAMS)
+    project.write("params.yaml", project.read("params.yaml") + "run_contrast: []\nrun_clip: []\n" + PARAMS)
     project.write("ablations/dvc.yaml", PIPELINE)
     project.write("src/fashionvl/stages/ablation.py", STAGE)
     project.commit()

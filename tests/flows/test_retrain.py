@@ -16,8 +16,9 @@ RUN = """\
 import json, sys
 from flows import env
 env.apply()
-from flows.retrain import retrain
-state = retrain(**json.loads(sys.argv[1]), return_state=True)
+from flows import retrain
+flow = getattr(retrain, sys.argv[2] if len(sys.argv) > 2 else "retrain")
+state = flow(**json.loads(sys.argv[1]), return_state=True)
 print("STATE", json.dumps([state.name, state.message]))
 """
 MAKE = (sys.executable, "-m", "flows.run")
@@ -27,8 +28,8 @@ MAKE = (sys.executable, "-m", "flows.run")
 def retrain(shop, prefect):
     """Run the flow in the checkout -> the name and the message of its state."""
 
-    def run(**parameters) -> list[str]:
-        said = shop.ok(sys.executable, "-c", RUN, json.dumps(parameters), PREFECT_API_URL=prefect)
+    def run(flow: str = "retrain", **parameters) -> list[str]:
+        said = shop.ok(sys.executable, "-c", RUN, json.dumps(parameters), flow, PREFECT_API_URL=prefect)
         return json.loads(next(line for line in said.splitlines() if line.startswith("STATE"))[len("STATE") :])
 
     return run
@@ -233,6 +234,34 @@ def test_a_registry_that_is_away_is_one_sentence_and_the_next_run_registers(shop
     assert retrain(overrides={"systems.kaleido.steps": 30})[1] == "2/4 cached; kaleido v2 kept back"
     shop.write("spoiled", "")
     assert retrain()[1] == "4/4 cached; kaleido v1 is champion still"  # from DVC's cache
+
+
+@pytest.mark.slow
+def test_what_was_measured_can_be_measured_again_without_training(shop, retrain):
+    assert retrain()[1] == "1/4 cached; kaleido v1 promoted"
+    trained, compared = shop.root / "build/runs/kaleido/history.jsonl", shop.root / "build/compared"
+    before = trained.stat().st_mtime_ns, compared.stat().st_mtime_ns
+    assert retrain("evaluate") == ["Completed", "0/1 cached; kaleido v1 is champion still"]
+    assert trained.stat().st_mtime_ns == before[0]
+    assert compared.stat().st_mtime_ns > before[1]
+    assert retrain()[1] == "4/4 cached, nothing is new"  # it was registered before, and is settled still
+    assert retrain("evaluate", system="other")[0] == "Failed"
+
+
+@pytest.mark.slow
+def test_what_is_too_old_is_named_and_then_deleted(shop, retrain):
+    old, new = (shop.write(f".work/pretrain-kaleido/{16 * x}/history.jsonl", "").parent for x in "0a")
+    for path in (old / "history.jsonl", old):
+        os.utime(path, (0, 0))
+    days = ("work", "log", "runs", "history")
+    kept = {"feed_states": 5, "retrainings": 5, "versions": 5, **{f"{name}_days": 14 for name in days}}
+    settings = yaml.safe_dump({"retention": kept})
+    shop.write("params.yaml", shop.read("params.yaml") + settings)
+    assert retrain("clean", dry_run=True) == ["Completed", "1 things would be deleted"]
+    assert old.exists()
+    assert retrain("clean") == ["Completed", "1 things were deleted"]
+    assert not old.exists()
+    assert new.exists()  # `make run` may go on with it
 
 
 @pytest.mark.slow

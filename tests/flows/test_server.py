@@ -142,6 +142,19 @@ def test_a_run_by_the_clock_goes_to_its_end(ui, until):
 
 @pytest.mark.slow
 @pytest.mark.ci
+def test_whoever_fills_the_feed_may_start_a_run(ui, until):
+    event = {"event": "fashionvl.feed.changed", "resource": {"prefect.resource.id": "fashionvl.feed.shop"}}
+    ui.ask("/events", [event])
+
+    def ended() -> list[dict]:
+        return [run for run in ui.runs() if run["parameters"].get("reason") == "feed" and run["state_type"] in ENDED]
+
+    until("the event has started a run, and it ended", ended, 300)
+    assert ended()[0]["state"]["message"] == "no feed is followed"
+
+
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_second_run_waits_and_cancelling_the_first_ends_all_that_it_started(ui, until):
     first = ui.begin(reason="by hand", overrides={STEPS: 5000})
     until("the first run trains", lambda: ui.trains(5000), 300)

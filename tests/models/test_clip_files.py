@@ -86,7 +86,7 @@ def test_what_is_saved_transformers_reads(tmp_path):
 def test_what_transformers_cannot_be_is_not_saved(tmp_path):
     sizes = {"picture": Sizes(16, 1, 2, 32), "text": Sizes(16, 1, 2, 32), "dim": 8, "vocabulary": VOCABULARY}
     sizes |= {"patch": 8, "slots": 16}
-    for kind in ({"channels": [8]}, {"pixels": (32, 24)}, {"end": 2}, {"rarity": torch.ones(VOCABULARY)}):
+    for kind in ({"channels": [8, 8, 8]}, {"pixels": (32, 24)}, {"end": 2}, {"rarity": torch.ones(VOCABULARY)}):
         with pytest.raises(Problem, match="can be a CLIPModel"):
             clip_files.save(Clip(**{"pixels": (32, 32), "end": 59} | sizes | kind), tmp_path)
 

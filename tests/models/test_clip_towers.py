@@ -2,7 +2,9 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from fashionvl.catalogue.problems import Problem
 from fashionvl.models.clip import Clip, ConvStem
 from fashionvl.models.pre_norm import Sizes
 
@@ -91,9 +93,21 @@ def test_a_dropped_patch_is_not_encoded():
     assert seen == [24, 8]
 
 
-def test_the_stem_does_not_mind_which_patches_are_with_it():
-    stem, patches = ConvStem([8, 16, 24], 16, 32), torch.randn(6, 768)
+def test_a_stem_that_has_learned_does_not_mind_which_patches_are_with_it():
+    stem, patches = ConvStem([8, 16, 24], 16, 32).eval(), torch.randn(6, 768)
     assert torch.allclose(stem(patches)[2:3], stem(patches[2:3]), atol=1e-5)
+
+
+def test_a_step_of_the_stem_is_a_convolution_of_two_by_two():
+    stem, patches = ConvStem([8, 16], 8, 32), torch.randn(6, 192)
+    maps = patches.view(6, 3, 8, 8)
+    for step, before in zip(stem.steps, (3, 8), strict=True):
+        kernel = step.weight.view(-1, 2, 2, before).permute(0, 3, 1, 2)
+        maps = F.conv2d(maps, kernel, step.bias, stride=2)
+        maps = F.batch_norm(maps, None, None, training=True).relu()
+    assert torch.allclose(stem(patches), stem.project(maps.mean(dim=(2, 3))), atol=1e-5)
+    with pytest.raises(Problem, match="cannot be halved 4 times"):
+        ConvStem([8, 8, 8, 8], 8, 32)
 
 
 def test_what_stands_behind_the_end_of_a_text_does_not_count(model):

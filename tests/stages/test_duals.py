@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 import tiny
 import torch
@@ -28,7 +29,7 @@ def shop(tmp_path_factory):
     table = yaml.safe_load((tiny.ROOT / "params.yaml").read_text())
     table["text"]["fields"] = FIELDS
     sizes = {"pixels": [32, 24], "patch": 8, "dim": 12, "picture": SIZES, "text": SIZES}
-    table["towers"] = {
+    table["towers"] |= {
         "small": {"start": None, "sizes": {**sizes, "channels": [8, 16], "means": True}},
         "square": {"start": None, "sizes": {**sizes, "pixels": [32, 32], "channels": [], "means": False}},
         "named": {"start": str(folder / "named"), "sizes": None},
@@ -38,7 +39,7 @@ def shop(tmp_path_factory):
         table["clip"][name] = {**table["clip"]["flip"], "towers": name}
     for row in [*table["contrast"].values(), *table["clip"].values()]:
         row["training"] |= TRAINING
-    table["trials"] |= {"minutes": None, "steps": 3, "seeds": [1, 2], "rows": ["baseline", "cluster_rgb"]}
+    table["trials"] |= {"minutes": None, "steps": 3, "seeds": [1, 2], "rows": ["baseline", "cluster_rgb"], "looks": 2}
     table["evaluate"] |= {"queries": 8, "draws": 1}
     (folder / "params.yaml").write_text(yaml.safe_dump(table))
     return folder
@@ -153,7 +154,12 @@ def test_trials_teach_every_row_with_every_seed_and_compare_them(shop):
     assert list(found) == ["baseline", "cluster_rgb", "cluster_rgb - baseline"]
     assert found["baseline"]["steps"] == 3
     table = (shop / "build/metrics/trials.md").read_text()
-    assert table.count("| cluster_rgb |") == 3
+    assert table.count("| cluster_rgb |") == 4
+    looks = pd.read_csv(shop / "build/trials/cluster_rgb-1/looks.csv")
+    assert looks["step"].tolist() == [1, 3]
+    assert looks["pictures"].tolist() == [6, 18]
+    assert (looks["patches"] <= 12 * looks["pictures"] * 0.75).all()
+    assert pd.read_csv(shop / "build/trials/baseline-1/looks.csv")["patches"].tolist() == [0, 0]
     lists = {
         (shop / f"build/trials/{row}-{seed}/lists.parquet").read_bytes()
         for row in found
@@ -163,6 +169,29 @@ def test_trials_teach_every_row_with_every_seed_and_compare_them(shop):
     assert len(lists) == 1
     losses = [(shop / f"build/trials/cluster_rgb-{seed}/history.jsonl").read_text() for seed in (1, 2)]
     assert json.loads(losses[0].splitlines()[0])["nce"] != json.loads(losses[1].splitlines()[0])["nce"]
+
+
+def test_a_trial_that_was_stopped_goes_on_to_the_same_end(shop, tmp_path):
+    ends = []
+    for name, stopped in (("one", ()), ("other", (2,))):
+        place = tmp_path / name
+        place.mkdir()
+        for part in ("catalogue", "words"):
+            (place / part).symlink_to(shop / "build" / part)
+        checkpoint.write_card(place / "trials" / "pace", {"stage": "pace", "metrics": {"flip": 3}})
+        for stop in (*stopped, None):
+            trial.main("flip-1", **places(shop, build=place, work=tmp_path / f"{name}.work"), stop_after=stop)
+        card = checkpoint.read_card(place / "trials" / "flip-1")
+        ends.append((card["metrics"], (place / "trials/flip-1/looks.csv").read_text().count("\n")))
+    assert ends[0][0] == ends[1][0]
+    assert ends[0][1] <= ends[1][1]
+
+
+def test_the_time_to_a_recall_lies_between_two_looks():
+    looks = pd.DataFrame({"seconds": [60.0, 120.0], "patches": [10, 20], "itr": [0.1, 0.3], "tir": [0.1, 0.5]})
+    assert trials.crossing(looks, 0.25) == pytest.approx((90, 15))
+    assert trials.crossing(looks, 0.05) == pytest.approx((30, 5))
+    assert trials.crossing(looks, 0.5) is None
 
 
 def test_minutes_become_steps_by_what_a_step_takes(shop):
@@ -195,6 +224,17 @@ def test_a_table_that_cannot_be_is_one_sentence(shop, tmp_path, change, said):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(table))
     with pytest.raises(config.ConfigError, match=said):
         config.load(tmp_path / "params.yaml")
+
+
+def test_parts_of_a_batch_and_norms_of_a_batch_do_not_go_together(shop, tmp_path):
+    table = yaml.safe_load((shop / "params.yaml").read_text())
+    table["clip"]["flip"]["at_once"] = 2
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(table))
+    with pytest.raises(config.ConfigError, match="cannot embed 2 rows at a time"):
+        teach(shop, "flip", params=tmp_path / "params.yaml")
+    table["clip"]["square"]["at_once"] = 2
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(table))
+    teach(shop, "square", params=tmp_path / "params.yaml")
 
 
 def test_an_unknown_way_to_hide_is_one_sentence(shop, tmp_path):

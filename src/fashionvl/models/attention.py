@@ -1,8 +1,8 @@
 """The one attention and the one dropout.
 
 On an accelerator they are PyTorch's own. On a processor most of the time of PyTorch's own goes into drawing one
-Bernoulli number an element and into the slow path that attention takes when it has dropout; here 16 random bits decide
-an element (so a share of 0.1 is 6554 / 65536) and both products go through the bf16 matrix units.
+Bernoulli number an element and into the slow path that attention takes backward; here 16 random bits decide an element
+(so a share of 0.1 is 6554 / 65536) and all products go through the bf16 matrix units.
 """
 
 import torch
@@ -59,8 +59,8 @@ class _Attend(torch.autograd.Function):
         if bias is not None:
             scores.view(len(bias), -1, *scores.shape[1:]).add_(bias)
         looks = scores.softmax(dim=-1)
-        kept = _kept(looks.shape, share, looks.dtype)
-        dropped = looks * kept
+        kept = _kept(looks.shape, share, looks.dtype) if share else None
+        dropped = looks if kept is None else looks * kept
         ctx.save_for_backward(q, k, v, looks, kept, dropped)
         ctx.scale = 1 / (1 - share)
         return torch.bmm(dropped, v).mul_(ctx.scale)
@@ -69,7 +69,9 @@ class _Attend(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         q, k, v, looks, kept, dropped = ctx.saved_tensors
         grad = grad * ctx.scale
-        of_looks = torch.bmm(grad, v.transpose(1, 2)).mul_(kept)
+        of_looks = torch.bmm(grad, v.transpose(1, 2))
+        if kept is not None:
+            of_looks.mul_(kept)
         of_scores = torch._softmax_backward_data(of_looks, looks, -1, looks.dtype)
         of_v = torch.bmm(dropped.transpose(1, 2), grad)
         return torch.bmm(of_scores, k), torch.bmm(of_scores.transpose(1, 2), q), of_v, None, None
@@ -85,7 +87,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, shown: Tensor | None, share: floa
     -> (B, H, Q, d)
     """
     mask = None if shown is None else shown[:, None, None] if shown.ndim == 2 else shown[:, None]
-    if q.device.type != "cpu" or not (training and share):
+    if q.device.type != "cpu" or not training:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=share if training else 0.0)
     bias = None if mask is None else torch.zeros(mask.shape, dtype=q.dtype).masked_fill_(~mask, -1e4)
     flat = [x.reshape(-1, *x.shape[2:]) for x in (q * q.shape[-1] ** -0.5, k, v)]

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fashionvl.catalogue.problems import Problem
 from fashionvl.models.attention import rows
 from fashionvl.models.pre_norm import ACTIVATIONS, EPSILON, Block, Sizes
 from fashionvl.models.two_towers import BagOfWords
@@ -25,29 +26,48 @@ FIRST_SCALE, LARGEST_SCALE = 1 / 0.07, 100.0  # of the cosines, before softmax; 
 
 
 class ConvStem(nn.Module):
-    """A small convolutional network over every patch by itself.
+    """A small convolutional network over every patch by itself: each step makes one place of two by two.
 
     Its bias (local, the same everywhere) is what a few thousand products are enough for. It looks at no patch but its
-    own: so a dropped patch costs nothing, where a network over the whole picture would cost all of it; and nothing of
-    a hidden patch shows in its neighbours. It has no norms: those of a batch would make a row depend on the others,
-    those of a patch would take its colour away.
+    own, and at none that may not be seen: so a dropped patch costs nothing, and nothing of a hidden one shows anywhere.
+    Kernels of two by two do not overlap, so that a step is one product. While it learns, its norms are those of a batch
+    of patches: rows depend on each other then.
     """
+
+    order: Tensor
 
     def __init__(self, channels: list[int], side: int, width: int):
         super().__init__()
-        self.side = side
-        steps: list[nn.Module] = []
-        for before, after in pairwise([3, *channels]):
-            convolution = nn.Conv2d(before, after, 3, stride=2, padding=1)
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            steps += [convolution, nn.ReLU()]
-        self.steps = nn.Sequential(*steps)
+        if side % 2 ** len(channels):
+            raise Problem(
+                f"a patch of {side} pixels cannot be halved {len(channels)} times, as the stem's channels ask"
+            )
+        steps = [nn.Linear(4 * before, after) for before, after in pairwise([3, *channels])]
+        self.steps = nn.ModuleList(steps)
+        self.norms = nn.ModuleList(nn.BatchNorm1d(after) for after in channels)
         self.project = nn.Linear(channels[-1], width, bias=False)
+        self.register_buffer("order", _nested(side, len(channels)), persistent=False)
 
     def forward(self, patches: Tensor) -> Tensor:
         """patches (N, D) float -> (N, C)"""
-        tiles = patches.unflatten(1, (3, self.side, self.side)).contiguous(memory_format=torch.channels_last)
-        return self.project(self.steps(tiles).mean(dim=(2, 3)))
+        places = patches.index_select(1, self.order).unflatten(1, (-1, 3))  # (N, side * side, 3)
+        for step, norm in zip(self.steps, self.norms, strict=True):
+            places = step(places.unflatten(1, (-1, 4)).flatten(2))
+            places = F.relu(norm(places.flatten(0, 1)).view_as(places))
+        return self.project(places.mean(dim=1))
+
+
+def _nested(side: int, halvings: int) -> Tensor:
+    """Where the numbers of a patch stand so that four places in a row are two by two neighbours, `halvings` times.
+
+    -> (side * side * 3,) int64   indices into the numbers of a patch, which are colour by colour, row by row
+    """
+    at = torch.arange(side * side).view(side, side)
+    for _ in range(halvings):  # the last four become the innermost
+        rows, across = at.shape[0] // 2, at.shape[1] // 2
+        blocks = at.view(rows, 2, across, 2, *at.shape[2:]).transpose(1, 2)  # (rows, across, 2, 2, ...)
+        at = blocks.flatten(2, 3)
+    return (at.flatten()[:, None] + side * side * torch.arange(3)).flatten()
 
 
 class PictureTower(nn.Module):

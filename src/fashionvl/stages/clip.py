@@ -5,7 +5,7 @@ CLIP, FLIP, FLIP-Attn and Cluster Masking (CVPR 2024) differ in what of the pict
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from torch import Tensor
 from fashionvl import checkpoint, config, training
 from fashionvl.catalogue import Catalogue
 from fashionvl.models import clip_files
-from fashionvl.models.clip import Clip
+from fashionvl.models.clip import Clip, ConvStem
 from fashionvl.models.pre_norm import Sizes
 from fashionvl.stages import machine, options, run
 from fashionvl.stages.album import check, pixels_of
@@ -92,13 +92,20 @@ def teach(
     shop = Shop.of(catalogue, "train")
     torch.manual_seed(training.seed_of(settings.seed, 0))
     model, ids, pad, silent = _begin(row, settings, catalogue, shop, build)
+    if row.at_once is not None and isinstance(model.pictures.stem, ConvStem):
+        raise config.ConfigError(
+            f"params.yaml: {name} cannot embed {row.at_once} rows at a time: the norms of its convolutional stem are"
+            " those of a whole batch; make at_once null, or take towers without channels"
+        )
     shop = replace(shop, group=joined(shop.group, ids, without=silent))
     steps = row.training.steps(len(shop.products))
     seen = desk_of(catalogue, ids, pad, model.pixels, row, settings, folder)
     desk = clip.Desk(seen, model.texts.end, model.pictures.patches, steps)
     draw = clip.drawing(desk, shop, batch=row.training.batch, chance=training.chance_of(settings.seed))
     model.to(accelerator.device)
-    hiding = _with_threshold(hiding, model, draw, min(row.training.batch, len(shop.products)), folder, name)
+    count = -(-SEARCHED // min(row.training.batch, len(shop.products)))
+    first = (draw(step, 0, 1).to(accelerator.device) for step in range(count))
+    hiding = _with_threshold(hiding, model, first, folder, name)
     training.train(
         model,
         draw=draw,
@@ -182,13 +189,12 @@ def used(
     return Dual(see, say, look)
 
 
-def _with_threshold(hiding: Hiding, model: Clip, draw: Any, batch: int, folder: Path, name: str) -> Hiding:
+def _with_threshold(hiding: Hiding, model: Clip, questions: Iterator[clip.Question], folder: Path, name: str) -> Hiding:
     """With the threshold for pixels as training will see them; it stays in the work folder for what goes on there."""
     if hiding.by != "pixels" or hiding.threshold is not None:
         return hiding
     file = folder / "threshold.json"
     if not file.exists():
-        questions = (draw(step, 0, 1).to(model.log_scale.device) for step in range(-(-SEARCHED // batch)))
         found = find_threshold(model, ((each.pictures, each.luck) for each in questions), hiding)
         print(f"{name}  patches above {found.threshold:.3f} hide {100 * found.ratio:.1f} %", flush=True)
         checkpoint.write_json(file, asdict(found))

@@ -136,15 +136,7 @@ def pair_scorer(model: SingleStream, desk: matching.Desk, accelerator: Accelerat
 
 def rank(catalogue: Catalogue, settings: config.Params, scorer: PairScorer, folder: Path) -> dict[str, float]:
     """Both protocols, both directions: writes the lists and the ranks -> recalls with intervals."""
-    asked, split = settings.evaluate, settings.evaluate.ranking_on
-    lists = retrieval.candidate_lists(
-        catalogue,
-        split,
-        queries=asked.queries,
-        candidates=asked.candidates,
-        draws=asked.draws,
-        generator=np.random.default_rng(training.seed_of(settings.seed, 5)),
-    )
+    asked, split, lists = settings.evaluate, settings.evaluate.ranking_on, lists_of(catalogue, settings)
     pictures, products = catalogue.pictures_in(split), catalogue.in_split(split)
     full = len(pictures) * len(products) <= asked.full_gallery_pairs
     if full:
@@ -164,6 +156,19 @@ def rank(catalogue: Catalogue, settings: config.Params, scorer: PairScorer, fold
     ranks.to_parquet(folder / "ranks.parquet")
     listed = (lists.candidates != retrieval.NOBODY).sum(axis=1)
     return {**recalls(ranks, settings.seed), **_protocol(listed, sampled, len(products))}
+
+
+def lists_of(catalogue: Catalogue, settings: config.Params) -> retrieval.Lists:
+    """The candidate lists of the sampled protocol, the same for every system."""
+    asked = settings.evaluate
+    return retrieval.candidate_lists(
+        catalogue,
+        asked.ranking_on,
+        queries=asked.queries,
+        candidates=asked.candidates,
+        draws=asked.draws,
+        generator=np.random.default_rng(training.seed_of(settings.seed, 5)),
+    )
 
 
 def recalls(ranks: pd.DataFrame, seed: int) -> dict[str, float]:

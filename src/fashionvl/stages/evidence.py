@@ -32,6 +32,8 @@ class Evidence:
     captioned    metrics of captioning       captions     what was said
     ranks        of the system that the headline speaks of
     sheets       by kind of patches: data addresses and names of drawings
+    probed       by dual encoder: what it knows without being asked for it
+    hidden       by row of CLIP's family: the data address of a drawing
     """
 
     system: str
@@ -46,6 +48,8 @@ class Evidence:
     captions: pd.DataFrame | None
     ranks: pd.DataFrame | None
     sheets: dict[str, list[tuple[str, str]]]
+    probed: dict[str, Metrics]
+    hidden: dict[str, str]
     trained: dict[str, Training]
 
 
@@ -55,13 +59,18 @@ def gather(settings: config.Params, build: Path) -> Evidence:
     facts = read_json(numbers / "catalogue.json")
     if facts is None:
         raise Problem(f"{numbers / 'catalogue.json'} is missing; run the stage `catalogue`")
-    rows, system = rows_of(list(settings.run), settings.run_contrast), next(iter(settings.run), "no system")
+    rows, system = (
+        rows_of(list(settings.run), settings.run_contrast, settings.run_clip),
+        next(iter(settings.run), "no system"),
+    )
     retrieved = present({row.name: read_json(numbers / f"{row.name}.json") for row in rows})
     of = {task: f"{system}-{task}" for task in FINE_TUNED}
     head = opening.best_row(rows, retrieved)
     names = ("captioner", "compare", "yardsticks", "alignment", "ablations")
     metrics = present({name: read_json(numbers / f"{name}.json") for name in names})
     examined = build / "evaluation"
+    duals = [*settings.run_contrast, *settings.run_clip]
+    drawn = {name: build / "probes" / name / "hidden.png" for name in settings.run_clip}
     pictures = {task: examined / of[task] / "confusion.png" for task in TASKS}
     return Evidence(
         system=system,
@@ -76,6 +85,8 @@ def gather(settings: config.Params, build: Path) -> Evidence:
         captions=frame(examined / of["captioning"] / "captions.parquet"),
         ranks=None if head is None else frame(examined / head.name / "ranks.parquet"),
         sheets={kind: sheets_of(build / "alignment" / kind / "pictures") for kind in metrics.get("alignment", ())},
+        probed=present({name: read_json(numbers / f"{name}-probe.json") for name in duals}),
+        hidden={name: shrunk(path, SHEET) for name, path in drawn.items() if path.exists()},
         trained=dict(trainings_of(settings, build)),
     )
 
@@ -110,7 +121,7 @@ def shrunk(path: Path, across: int) -> str:
 
 def folders_of(settings: config.Params) -> list[str]:
     """Where trainings leave what they learned, in the order in which they run."""
-    systems = [f"runs/{name}" for name in (*settings.run_contrast, *settings.run)]
+    systems = [f"runs/{name}" for name in (*settings.run_contrast, *settings.run_clip, *settings.run)]
     tuned = [f"finetuned/{name}-{task}" for name in settings.run for task in FINE_TUNED]
     return ["encoder", "captioner", *systems, *tuned]
 

@@ -1,7 +1,8 @@
 """Stage `probe SYSTEM`: what a dual encoder knows without being asked for it -> build/probes/<system>, build/metrics.
 
 Three ways, none of which trains it: categories named by prompts, a linear layer on its frozen vectors of pictures, and
-true texts against the same with one attribute changed (tasks/probes.py, tasks/composition.py).
+true texts against the same with one attribute changed (tasks/probes.py, tasks/composition.py). Of a row of CLIP's
+family it is drawn what it does not see of some pictures.
 """
 
 import json
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from fashionvl import config, metrics, training
 from fashionvl.catalogue import Catalogue
-from fashionvl.stages import duals, machine, options, run
+from fashionvl.stages import duals, hidden_sheet, machine, options, run
 from fashionvl.stages.evaluate import publish
 from fashionvl.tasks import composition, labels, probes
 from fashionvl.tasks.contrast import Dual
@@ -36,9 +37,11 @@ def main(
     settings = config.load(params)
     config.dual(settings, system)
     catalogue = Catalogue.load(build / "catalogue", data)
-    dual = duals.load(build / "runs" / system, build, settings, machine.accelerator())
-    folder = build / "probes" / system
+    run_folder, folder = build / "runs" / system, build / "probes" / system
+    dual = duals.load(run_folder, build, settings, machine.accelerator())
     folder.mkdir(parents=True, exist_ok=True)
+    if system in settings.clip:
+        hidden_sheet.draw(run_folder, catalogue, settings).save(folder / "hidden.png")
     publish(probed(dual, catalogue, settings), "probe", f"{system}-probe", settings, folder, build, began)
 
 

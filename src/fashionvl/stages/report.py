@@ -26,6 +26,7 @@ from fashionvl.stages.pages import (
     ablations,
     alignments,
     captioning,
+    duals,
     galleries,
     model_card,
     opening,
@@ -102,6 +103,7 @@ def measured(found: Evidence, settings: config.Params) -> Iterator[Section]:
     captioner = found.metrics.get("captioner")
     text = captioning.captioning(found.system, found.captioned, captioner, scorers.SCORER)
     yield "captions", "Describing: captions", text
+    yield "probes", "Dual encoders: what they know unasked", duals.probes(found.probed)
 
 
 def looked_at(found: Evidence, settings: config.Params, catalogue: Catalogue, look: Looker) -> Iterator[Section]:
@@ -112,6 +114,8 @@ def looked_at(found: Evidence, settings: config.Params, catalogue: Catalogue, lo
     yield "wrong", "Sure and wrong", galleries.sure_and_wrong(found.predictions, look)
     kinds = found.metrics.get("alignment", {})
     yield "alignment", "Alignment: what words point at", alignments.alignments(kinds, found.sheets)
+    if found.hidden:
+        yield "hidden", "Dual encoders: what they are not shown", duals.hidden(found.hidden)
 
 
 def explained(found: Evidence, settings: config.Params, catalogue: Catalogue, build: Path) -> Iterator[Section]:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from fashionvl import checkpoint, config
 from fashionvl.stages import compare, options, run
 from fashionvl.stages.ablation_table import Column, cell, markdown
@@ -35,7 +38,8 @@ def main(*, params: Path = Path("params.yaml"), data: Path = Path("data"), build
     against = {f"{name} - {asked.against}": gain for name, gain in gains.items()}
     checkpoint.write_json(build / "metrics" / "trials.json", {**means, **against})
     heading = f"Split {settings.evaluate.ranking_on}, seeds {asked.seeds}, mean ± standard deviation over seeds."
-    text = "\n\n".join([heading, table(rows), gained(gains, asked.against), probed(rows)])
+    reached = time_to(asked, build / "trials")
+    text = "\n\n".join([heading, table(rows), gained(gains, asked.against), reached, probed(rows)])
     (build / "metrics" / "trials.md").write_text(text + "\n", encoding="utf-8")
     print(text, flush=True)
 
@@ -58,6 +62,39 @@ def gained(gains: Mapping[str, Mapping[str, list[float]]], against: str) -> str:
         cells = [gain.get(metric) for metric in RECALLS]
         lines.append([name, *(f"{each[0]:+.1f} [{each[1]:+.1f}, {each[2]:+.1f}]" if each else "" for each in cells)])
     return markdown(lines)
+
+
+def time_to(asked: config.Trials, folder: Path) -> str:
+    """How long each row needs for an R@1 on the sampled lists: the mean over the seeds that reach it.
+
+    Between two looks R@1 is taken to rise evenly.
+    """
+    lines = [["row", f"reach R@1 {100 * asked.reach:.0f}", "min", "million patches shown"]]
+    for name in asked.rows:
+        looks = [pd.read_csv(folder / f"{name}-{seed}" / "looks.csv") for seed in asked.seeds]
+        there = [found for found in (crossing(each, asked.reach) for each in looks) if found is not None]
+        line = [name, f"{len(there)} of {len(looks)}"]
+        if there:
+            seconds, patches = np.mean(there, axis=0)
+            line += [f"{seconds / 60:.1f}", f"{patches / 1e6:.1f}" if patches else ""]
+        lines.append([*line, *[""] * (4 - len(line))])
+    return markdown(lines)
+
+
+def crossing(looks: pd.DataFrame, reach: float) -> tuple[float, float] | None:
+    """Seconds and patches when the mean R@1 of both directions first is `reach`; None where it never is."""
+    steps = pd.concat([pd.DataFrame([dict.fromkeys(looks.columns, 0.0)]), looks], ignore_index=True)
+    hits = steps[list(WAYS)].mean(axis=1).to_numpy()
+    above = np.flatnonzero(hits >= reach)
+    if not len(above):
+        return None
+    at = above[0]
+    part = (reach - hits[at - 1]) / (hits[at] - hits[at - 1]) if at else 0.0
+    seconds, patches = (
+        float(steps[name].iloc[max(0, at - 1)] * (1 - part) + steps[name].iloc[at] * part)
+        for name in ("seconds", "patches")
+    )
+    return seconds, patches
 
 
 def probed(rows: Mapping[str, Column]) -> str:

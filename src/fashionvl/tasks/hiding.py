@@ -11,6 +11,7 @@ from fashionvl.catalogue.problems import Problem
 from fashionvl.clusters import Luck
 from fashionvl.models.clip import Clip
 
+NOBODY = -1  # stands for an anchor where a patch goes with none
 Kept = tuple[Tensor | None, Tensor | None]  # keep (B, K) int64, valid (B, K) bool; None for all
 
 
@@ -65,15 +66,39 @@ def find_threshold(model: Clip, batches: Iterable[tuple[Tensor, Luck]], hiding: 
 
 
 @torch.no_grad()
+def companions(model: Clip, patches: Tensor, luck: Luck, hiding: Hiding, *, progress: float) -> Tensor:
+    """Which anchor each patch goes with, where a row hides by likeness to anchors (`pixels`, `vectors`).
+
+    -> (B, P) int64   the place of the anchor, its own at an anchor; NOBODY where a patch goes with none
+    """
+    alike, anchor = _likeness(model, patches, luck, hiding, progress)
+    close = clusters.closeness(alike, anchor)
+    nearest = anchor.gather(1, alike.argmax(dim=1)).scatter(1, anchor, anchor)
+    return nearest.where(clusters.hide(close, threshold=_threshold(close, hiding)), NOBODY)
+
+
 def _closeness(model: Clip, patches: Tensor, luck: Luck, hiding: Hiding, progress: float) -> Tensor:
     """-> (B, P) float   how alike each patch is to the nearest anchor of its picture"""
+    return clusters.closeness(*_likeness(model, patches, luck, hiding, progress))
+
+
+@torch.no_grad()
+def _likeness(model: Clip, patches: Tensor, luck: Luck, hiding: Hiding, progress: float) -> tuple[Tensor, Tensor]:
+    """-> (B, A, P) float, how alike each patch is to each anchor of its picture; (B, A) int64, where they are"""
     anchor = clusters.anchors(luck.anchor, share=hiding.anchors)
     vectors = model.pictures.embedded(patches) if hiding.by == "vectors" and progress > 0 else None
     with torch.autocast(patches.device.type, enabled=False):  # as exact as the threshold
         alike = clusters.alike_in_pixels(patches, anchor)
         if vectors is not None:
             alike = clusters.mixed(alike, clusters.cosines(vectors, anchor), progress=progress, power=hiding.power)
-    return clusters.closeness(alike, anchor)
+    return alike, anchor
+
+
+def _threshold(close: Tensor, hiding: Hiding) -> float:
+    """The row's, or that of this batch."""
+    if hiding.threshold is not None:
+        return hiding.threshold
+    return clusters.search(close, target=hiding.target, least=hiding.least, shown=hiding.shown).threshold
 
 
 def _nothing(model: Clip, patches: Tensor, luck: Luck, hiding: Hiding, progress: float) -> Kept:
@@ -90,10 +115,7 @@ def _attention(model: Clip, patches: Tensor, luck: Luck, hiding: Hiding, progres
 
 def _clusters(model: Clip, patches: Tensor, luck: Luck, hiding: Hiding, progress: float) -> Kept:
     close = _closeness(model, patches, luck, hiding, progress)
-    threshold = hiding.threshold
-    if threshold is None:
-        threshold = clusters.search(close, target=hiding.target, least=hiding.least, shown=hiding.shown).threshold
-    hidden = clusters.hide(close, threshold=threshold)
+    hidden = clusters.hide(close, threshold=_threshold(close, hiding))
     return dropping.keep_visible(hidden, luck.drop, least=hiding.least, shown=hiding.shown)
 
 

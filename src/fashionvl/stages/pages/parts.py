@@ -48,7 +48,7 @@ class Row:
 
     name   of its folders and of build/metrics/<name>.json
     label  what it is called here
-    ours   True for a system of the table of papers, False for a baseline
+    ours   True for a single-stream system of the table of papers, False for what it is compared with
     """
 
     name: str
@@ -56,11 +56,12 @@ class Row:
     ours: bool
 
 
-def rows_of(systems: Sequence[str], baselines: Sequence[str]) -> list[Row]:
-    """Every system as it was pre-trained, then as it was fine-tuned for retrieval; the baselines last."""
+def rows_of(systems: Sequence[str], baselines: Sequence[str], towers: Sequence[str] = ()) -> list[Row]:
+    """Every system as it was pre-trained, then fine-tuned for retrieval; then CLIP's family; the baselines last."""
     found = []
     for name in systems:
         found += [Row(name, f"{name}, pre-trained", True), Row(f"{name}-retrieval", f"{name}, fine-tuned", True)]
+    found += [Row(name, f"{name}, dual encoder", False) for name in towers]
     return found + [Row(name, name if "baseline" in name else f"{name} (baseline)", False) for name in baselines]
 
 
