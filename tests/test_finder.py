@@ -245,7 +245,9 @@ def test_what_cannot_be_asked_is_one_sentence(finder):
     for asked, why in (
         ({}, "has a text, a picture, both"),
         ({"text": "  "}, "text of the query is empty"),
-        ({"text": 7}, "a text is a str"),
+        ({"text": 7}, "text of a query is a str, this is int"),
+        ({"text": ["a"]}, "text of a query is a str, this is list"),
+        ({"picture": [b"", b""]}, "picture 0 is list"),
         ({"product": "nobody"}, "no product 'nobody'"),
         ({"product": "x", "picture": b""}, "not both"),
         ({"picture": b"no picture"}, "not a picture"),

@@ -8,7 +8,7 @@ import pytest
 import tiny
 import yaml
 
-from fashionvl import checkpoint
+from fashionvl import checkpoint, config
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
 from fashionvl.stages import contrast, evaluate, index, search, two_stage
@@ -71,6 +71,10 @@ def test_a_number_of_params_yaml_counts_instead_of_the_validation_split(shop, tm
     found = json.loads((shop / "build/metrics/baseline-two_stage.json").read_text())
     assert found["both.itr.R@1"] == found["recall.itr.R@1"]
     table["search"]["rerank"] = None
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(table))
+    with pytest.raises(config.ConfigError, match=r"run_search\.baseline must be search\.rerank"):
+        two_stage.main("baseline", **places(shop) | {"params": tmp_path / "params.yaml"})
+    table["run_search"] = {}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(table))
     with pytest.raises(Problem, match=r"search\.rerank is null"):
         two_stage.main("baseline", **places(shop) | {"params": tmp_path / "params.yaml"})

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,13 @@ from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.pictures import open_rgb
 from fashionvl.catalogue.problems import Problem
 from fashionvl.catalogue.product import text_of
-from fashionvl.pretrained.answers import Answer, Found, Query
+from fashionvl.pretrained.answers import Answer, Found, Query, opened, told
 from fashionvl.pretrained.explaining import Why, can_explain, explained
 from fashionvl.pretrained.face import FashionVL
-from fashionvl.pretrained.given import OnePicture, pictures_of, texts_of
+from fashionvl.pretrained.given import OnePicture
 from fashionvl.pretrained.reranking import Reranker, reranker, store_beside, trained, weight
 from fashionvl.search import index as search
-from fashionvl.search.facets import Facets, plain
+from fashionvl.search.facets import Facets
 from fashionvl.search.order import composed, ordered, unit
 from fashionvl.stages import index, machine, recallers
 from fashionvl.tasks.contrast import Dual
@@ -118,12 +118,12 @@ class Finder:
         if not queries:
             return []
         began = self.clock()
-        opened = [self._opened(query) for query in queries]
+        shown = [self._opened(query) for query in queries]
         masks = [self.stated.allowed(query.where) for query in queries]
-        vectors = self._embedded(queries, opened)
+        vectors = self._embedded(queries, shown)
         each = (self.clock() - began) / max(1, len(queries))
         answers = []
-        for query, picture, allowed, vector in zip(queries, opened, masks, vectors, strict=True):
+        for query, picture, allowed, vector in zip(queries, shown, masks, vectors, strict=True):
             seconds = {"embed": each}
             until = None if budget is None else self.clock() - each + budget
             with _timed(seconds, "recall", self.clock):
@@ -140,15 +140,16 @@ class Finder:
             answers.append(Answer(tuple(found), seconds, self.versions))
         return answers
 
-    def check(self, query: Query) -> None:
-        """Raises the Problem that `find` would, before anything is computed."""
-        self._opened(query)
+    def checked(self, query: Query) -> Query:
+        """The query with its picture opened; raises the Problem that `find` would, before anything is computed."""
+        picture = self._opened(query)
         self.stated.allowed(query.where)
+        return replace(query, picture=picture)
 
     def product(self, product_id: str) -> Found | None:
         """One product by its id, None where there is none."""
         number = self.numbers.get(product_id)
-        return None if number is None else self._told(number, self._views(number)[0], 1.0, None, ())
+        return None if number is None else told(self.catalogue, number, self._views(number), 1.0, None, ())
 
     def facets(self) -> dict[str, dict[str, int]]:
         """What can be filtered by: name -> value -> how many products have it, the most frequent first."""
@@ -165,28 +166,16 @@ class Finder:
         return 0 if self.second is None else self.settings.first if rerank is None else rerank
 
     def _opened(self, query: Query) -> Image.Image | None:
-        """The picture of a query; a Problem where it asks for nothing, or for what cannot be."""
-        if query.text is not None and not texts_of(query.text)[0][0].strip():
-            raise Problem("the text of the query is empty")
-        if query.text is None and query.picture is None and query.product is None:
-            raise Problem("a query has a text, a picture, both, or the id of a product")
-        if query.product is not None and query.picture is not None:
-            raise Problem("a query has a picture or the id of a product, not both")
-        if query.product is not None and query.product not in self.numbers:
-            raise Problem(f"the catalogue has no product {query.product!r}")
-        if query.picture is None:
-            return None
-        (picture,), _ = pictures_of(query.picture, max_megapixels=self.max_megapixels)
-        return picture
+        return opened(query, self.numbers, max_megapixels=self.max_megapixels)
 
-    def _embedded(self, queries: Sequence[Query], opened: Sequence[Image.Image | None]) -> Vectors:
+    def _embedded(self, queries: Sequence[Query], pictures: Sequence[Image.Image | None]) -> Vectors:
         """-> (Q, C) float32 of length 1"""
         texts = [query.text for query in queries if query.text is not None]
-        pictures = [picture for picture in opened if picture is not None]
+        given = [picture for picture in pictures if picture is not None]
         said = iter(self.dual.say(texts).float().numpy() if texts else ())
-        seen = iter(self.dual.look(pictures).float().numpy() if pictures else ())
+        seen = iter(self.dual.look(given).float().numpy() if given else ())
         vectors = []
-        for query, picture in zip(queries, opened, strict=True):
+        for query, picture in zip(queries, pictures, strict=True):
             shown = None if picture is None else next(seen)
             if query.product is not None:
                 shown = unit(self.index.vectors[self._views(self.numbers[query.product])].mean(axis=0))
@@ -249,23 +238,8 @@ class Finder:
 
     def _found(self, hits: search.Hits, at: int, odds: float | None, why: tuple[Why, ...]) -> Found:
         number, picture, cosine = (int(hits.product[0, at]), int(hits.picture[0, at]), float(hits.cosine[0, at]))
-        return self._told(number, picture, cosine, None if odds is None else float(odds), why)
-
-    def _told(self, number: int, picture: int, cosine: float, odds: float | None, why: tuple[Why, ...]) -> Found:
-        row, views = self.catalogue.products.iloc[number], self._views(number)
-        paths = self.catalogue.pictures["path"].iloc[[picture, *(view for view in views if view != picture)]]
-        return Found(
-            row["product_id"],
-            row["title"],
-            row["description"],
-            row["category"],
-            row["sub_category"],
-            plain(row["attributes"]),
-            tuple(paths),
-            cosine,
-            odds,
-            why,
-        )
+        views = [picture, *(view for view in self._views(number) if view != picture)]
+        return told(self.catalogue, number, views, cosine, None if odds is None else float(odds), why)
 
 
 @contextmanager

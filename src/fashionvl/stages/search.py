@@ -74,10 +74,8 @@ def _answered(
     numbers, good = list[int](), list[Query]()
     for number, row in enumerate(rows, first):
         try:
-            query = query_of(row, folder)
-            finder.check(query)
+            good.append(finder.checked(query_of(row, folder)))
             numbers.append(number)
-            good.append(query)
         except Problem as problem:
             yield {"query": number, "rank": 0, "problem": str(problem)}
     for number, answer in zip(numbers, finder.find_many(good, count=count, rerank=rerank), strict=True):
