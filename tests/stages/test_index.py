@@ -14,7 +14,7 @@ from PIL import Image
 from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from fashionvl import config, words
+from fashionvl import checkpoint, config, words
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
 from fashionvl.patches.store import checksum
@@ -68,7 +68,9 @@ def places(folder, **more):
 
 def read(folder, system="baseline"):
     of = Catalogue.load(folder / "build" / "catalogue", folder / "data")
-    return index.load(folder / "build" / "index" / system, of)
+    place, data = folder / "build" / "index" / system, index.data_of(folder / "build")
+    card = checkpoint.read_card(place)
+    return index.opened(place, of, model=card["model"], data=data), card
 
 
 @pytest.fixture
@@ -194,7 +196,7 @@ def test_what_cannot_be_indexed_is_one_sentence(mine, monkeypatch):
         name: value * float("nan") if value.is_floating_point() else value for name, value in model.state_dict().items()
     }
     card = json.loads((weights / "card.json").read_text())
-    index.checkpoint.save(weights, broken, card)
+    checkpoint.save(weights, broken, card)
     with pytest.raises(Problem, match="a vector of it that is no numbers"):
         index.main("baseline", **places(mine))
 
