@@ -6,7 +6,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ablations trials check test test-all bench data ui clean-old
+.PHONY: help setup run ablations trials check test test-all bench data ui serve clean-old
 
 help: ## list the words
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -52,3 +52,6 @@ clean-old: .venv/.ready ## delete what is older than params.yaml keeps (DRY=1 on
 
 ui: .venv/.ready ## Prefect and MLflow in the browser, on this machine only; what prefect.yaml says runs by the clock
 	@$(BIN)/python -m flows.ui
+
+serve: .venv/.ready ## search what was made, in the browser and over HTTP (HOST, PORT; FASHIONVL_API_KEY asks for a key)
+	@$(BIN)/python -m fashionvl.service $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))

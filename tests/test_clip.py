@@ -17,7 +17,7 @@ from fashionvl.catalogue.problems import Problem
 from fashionvl.models.clip import Clip
 from fashionvl.models.pre_norm import Sizes
 from fashionvl.tasks import clip, contrast
-from fashionvl.tasks.hiding import WAYS, Hiding, find_threshold, kept
+from fashionvl.tasks.hiding import NOBODY, WAYS, Hiding, companions, find_threshold, kept
 from fashionvl.tasks.pairs import Shop
 
 HEIGHT, WIDTH, PATCH, PATCHES, END = 48, 32, 8, 24, 3
@@ -163,6 +163,19 @@ def test_the_threshold_is_searched_over_batches_before_training(desk, shop):
         valid = kept(model, model.patches_of(pictures), luck, row, progress=0.0)[1]
         hidden.append(1 - valid.sum() / (8 * PATCHES))
     assert sum(hidden) / 4 == pytest.approx(found.ratio, abs=1e-6)
+
+
+@pytest.mark.parametrize("by", ["pixels", "vectors"])
+def test_what_goes_with_an_anchor_is_what_is_hidden(by):
+    model, question = model_of(), question_of()
+    patches, hiding = model.patches_of(question.pictures), Hiding(by=by, least=0.0, threshold=0.05, anchors=0.1)
+    of = companions(model, patches, question.luck, hiding, progress=0.5)
+    keep, valid = kept(model, patches, question.luck, hiding, progress=0.5)
+    seen = torch.zeros_like(of, dtype=torch.bool).scatter(1, keep, valid)
+    assert torch.equal(of == NOBODY, seen)
+    anchor = clusters.anchors(question.luck.anchor, share=0.1)
+    assert torch.equal(of.gather(1, anchor), anchor)
+    assert all(set(row[row != NOBODY].tolist()) == set(own.tolist()) for row, own in zip(of, anchor, strict=True))
 
 
 def test_what_is_learned_hides_without_a_gradient():

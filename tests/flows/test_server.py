@@ -14,9 +14,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from conftest import Project, checkout, furnish
@@ -144,7 +145,7 @@ def test_a_run_by_the_clock_goes_to_its_end(ui, until):
 @pytest.mark.ci
 def test_whoever_fills_the_feed_may_start_a_run(ui, until):
     event = {"event": "fashionvl.feed.changed", "resource": {"prefect.resource.id": "fashionvl.feed.shop"}}
-    ui.ask("/events", [event])
+    ui.ask("/events", [{"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat(), **event}])
 
     def ended() -> list[dict]:
         return [run for run in ui.runs() if run["parameters"].get("reason") == "feed" and run["state_type"] in ENDED]

@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import tiny
 import torch
 import yaml
 from accelerate.state import AcceleratorState
+from PIL import Image
 from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 
 from fashionvl import checkpoint, config, words
@@ -80,6 +82,12 @@ def test_every_row_of_clips_family_is_taught_ranked_and_probed(shop, system):
         low, value, high = (probed[f"{name}.accuracy{end}"] for end in (".low", "", ".high"))
         assert 0 <= low <= value <= high <= 1
     assert probed["composition.replace.colour.foils"] > 0
+    with Image.open(shop / f"build/probes/{system}/hidden.png") as drawn:
+        panels, wide = 3 if system in ("cluster_rgb", "cluster_embed") else 2, 24 * 8
+        pixels = np.asarray(drawn.convert("RGB"))
+    assert pixels.shape[1] == 2 * (panels * (wide + 10) - 10) + 34
+    first, last = pixels[:256, :wide], pixels[:256, (panels - 1) * (wide + 10) :][:, :wide]
+    assert np.array_equal(first, last) == (system == "clip")
 
 
 def test_the_threshold_is_on_the_card_and_stays_when_a_training_goes_on(shop, tmp_path, capsys):

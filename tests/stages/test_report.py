@@ -17,6 +17,7 @@ from fashionvl.stages.pages import (
     ablations,
     alignments,
     captioning,
+    duals,
     galleries,
     model_card,
     opening,
@@ -421,3 +422,22 @@ def test_the_card_and_what_made_the_page_escape_what_they_list():
     Balanced(page("x", section("y", text, "z")))
     assert "0123456789abcdef<" in text
     assert "<script" not in text
+
+
+def test_what_dual_encoders_know_unasked_is_told_beside_each_other():
+    found = {
+        "baseline": {"category.probe.accuracy": 0.8125, "category.probe.accuracy.low": 0.75},
+        EVIL: {"category.zero_shot.shop.accuracy": 0.4, "composition.swap.all.accuracy": 0.5},
+    }
+    found["baseline"]["category.probe.accuracy.high"] = 0.875
+    said = duals.probes(found)
+    Balanced(said)
+    assert "81.2<small>[75.0, 87.5]</small>" in said
+    assert "40.0" in said
+    assert "made by: swap" in said
+    assert "made by: replace" not in said
+    assert "<script>" not in said
+    assert "No dual encoder was probed" in duals.probes({})
+    drawn = duals.hidden({EVIL: "data:image/jpeg;base64,xx"})
+    assert "<script>" not in drawn
+    assert Balanced(drawn).fetched == ["data:image/jpeg;base64,xx"]

@@ -28,7 +28,7 @@ def probes(probed: Mapping[str, Metrics]) -> str:
         ]
     ]
     rows += [
-        [f"true text before one with {change} attribute", *(cell(probed[name], key) for name in names)]
+        [f"true text before the one made by: {change}", *(cell(probed[name], key) for name in names)]
         for change, key in ((change, f"composition.{change}.all.accuracy") for change in CHANGES)
         if any(key in metrics for metrics in probed.values())
     ]
