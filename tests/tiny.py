@@ -15,7 +15,7 @@ from fashionvl.catalogue import Catalogue
 from fashionvl.models.captioner import Captioner
 from fashionvl.models.patch_encoder import ConvEncoder
 from fashionvl.models.single_stream import SingleStream
-from fashionvl.patches.store import Store
+from fashionvl.patches.store import Store, checksum
 from fashionvl.stages import align, pretrain, sample
 from fashionvl.stages import patches as cut
 from fashionvl.tasks.describe import Lexicon
@@ -37,6 +37,7 @@ def bring(folder: Path, products: int) -> Catalogue:
     table.assign(split=np.resize(["train", "val", "test"], len(table))).to_parquet(place / "products.parquet")
     pictures = rows[["image_path", "view"]].rename(columns={"image_path": "path"})
     pictures["product"] = table["product_id"].searchsorted(rows["product_id"])
+    pictures["sha256"] = [checksum(folder / "data" / path) for path in pictures["path"]]
     pictures["width"], pictures["height"] = Image.open(folder / "data" / pictures["path"][0]).size
     pictures.to_parquet(place / "pictures.parquet")
     return Catalogue.load(place, folder / "data")

@@ -16,6 +16,7 @@ ALIGNMENTS = ("none", "caption", "teacher")
 ABLATED_TASKS = ("category", "sub_category", "captioning")  # the ablations rank with the head as it was pre-trained
 DRIFTS = ("category", "sub_category", "words", "unknown", "colours", "encoder")
 DECAYS = ("linear", "cosine")
+INDICES = ("ivf", "hnsw")
 PICTURES = ("none", "local", "all")
 FINEST_GRID = 16  # its 256 patches are four times as many tokens as the longest text
 
@@ -255,6 +256,31 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Index:
+    """What pictures are searched by (search/index.py)."""
+
+    flat_below: int
+    above: str  # ivf | hnsw
+    lists: float
+    probed: float
+    links: int
+    built: int
+    breadth: int
+
+
+@dataclass(frozen=True)
+class Search:
+    """Two-stage search: who recalls, who re-ranks, and how their answers become one order."""
+
+    recall: str  # a row of `contrast`, `clip`, or of `towers` with `start`
+    rerank: str | None  # a row of `systems`
+    first: int  # products that are re-ranked
+    cosine: float | None  # what one counts beside a log-odds; null for what the validation split says
+    text: float  # share of the text in a query of text and picture
+    index: Index
+
+
+@dataclass(frozen=True)
 class Gate:
     """When a newly trained system takes the champion's place (tasks/verdict.py); recalls and accuracies are shares."""
 
@@ -378,6 +404,7 @@ class Params:
     run: dict[str, str]  # system: patches
     run_contrast: list[str]
     run_clip: list[str]
+    run_search: dict[str, str]  # who recalls: who re-ranks
     run_tasks: list[str]
     catalogue: Catalogue
     text: Text
@@ -392,6 +419,7 @@ class Params:
     captioner: Captioner
     alignment: Alignment
     evaluate: Evaluate
+    search: Search
     gate: Gate
     finetune: Finetune
     ablation: Ablation
@@ -417,6 +445,7 @@ def load(path: Path) -> Params:
     _check_ablation(params)
     _check_towers(params)
     _check_training(params)
+    _check_search(params)
     _check_keeping(params)
     for kind, patches in params.patches.items():
         _check_grids(patches.grids, f"patches.{kind}.grids")
@@ -506,6 +535,33 @@ def _check_towers(params: Params) -> None:
 def dual(params: Params, name: str) -> Any:
     """One row of a dual encoder, of whichever family: a Contrast or a Clip."""
     return row({**params.contrast, **params.clip}, name, "contrast or clip")
+
+
+def recaller(params: Params, name: str) -> Any:
+    """One row that can recall: a Contrast, a Clip, or Towers that start from a checkpoint and are used as they are."""
+    ready = {name: towers for name, towers in params.towers.items() if towers.start is not None}
+    return row({**ready, **params.contrast, **params.clip}, name, "contrast, clip or towers with `start`")
+
+
+def _check_search(params: Params) -> None:
+    """What is searched by can be built, and asked for."""
+    asked = params.search
+    recaller(params, asked.recall)
+    if asked.rerank is not None:
+        row(params.systems, asked.rerank, "systems")
+    taught, wanted = [*params.run_contrast, *params.run_clip], params.run_search
+    _expect(set(wanted) <= set(taught), list(wanted), f"of run_contrast and run_clip {taught}", "run_search")
+    for recall, rerank in wanted.items():
+        tuned = rerank in params.run and "retrieval" in params.run_tasks and rerank == asked.rerank
+        _expect(tuned, rerank, "search.rerank, and in `run` and fine-tuned for retrieval", f"run_search.{recall}")
+    _expect(asked.first > 0, asked.first, "above 0", "search.first")
+    _expect(asked.cosine is None or asked.cosine >= 0, asked.cosine, "0 or more, or null", "search.cosine")
+    _expect(0 <= asked.text <= 1, asked.text, "a share from 0 to 1", "search.text")
+    index = asked.index
+    _expect(index.above in INDICES, index.above, f"one of {list(INDICES)}", "search.index.above")
+    _expect(0 < index.probed <= 1, index.probed, "a share above 0, at most 1", "search.index.probed")
+    for name in ("lists", "links", "built", "breadth"):
+        _expect(getattr(index, name) > 0, getattr(index, name), "above 0", f"search.index.{name}")
 
 
 def _check_gate(gate: Gate) -> None:

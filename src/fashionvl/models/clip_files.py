@@ -1,7 +1,8 @@
 """CLIP from and to the files of `transformers`: start from a checkpoint by name, and leave one that CLIPModel reads."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,12 @@ def save_words(source: str, folder: Path) -> None:
 
 
 def encode(source: str, texts: Sequence[str], model: Clip) -> Tensor:
-    """Texts as the tokenizer among the files of a CLIP cuts them -> (N, slots) int64, the end on all places behind it.
+    """Texts as the tokenizer among the files of a CLIP cuts them; as `cutter` has it, which reads the files once."""
+    return cutter(source, model)(texts)
+
+
+def cutter(source: str, model: Clip) -> Callable[[Sequence[str]], Tensor]:
+    """How the tokenizer among the files of a CLIP cuts texts -> (N, slots) int64, the end on all places behind it.
 
     Raises Problem where there is no tokenizer, or one of another vocabulary than the model's.
     """
@@ -116,8 +122,17 @@ def encode(source: str, texts: Sequence[str], model: Clip) -> Tensor:
             f"the tokenizer beside the CLIP {source!r} knows {len(tokenizer)} pieces and ends a text with number"
             f" {tokenizer.eos_token_id}, the CLIP {pieces} and {end}: its files are missing or another's"
         )
-    found = tokenizer(list(texts), padding="max_length", truncation=True, max_length=slots)
-    return torch.tensor(found["input_ids"], dtype=torch.int64).view(len(texts), slots)
+
+    def cut(texts: Sequence[str]) -> Tensor:
+        found = tokenizer(list(texts), padding="max_length", truncation=True, max_length=slots)
+        return torch.tensor(found["input_ids"], dtype=torch.int64).view(len(texts), slots)
+
+    return cut
+
+
+def words_checksum(source: str) -> str:
+    """The sha256 of the tokenizer among the files of a CLIP, as hexadecimal digits."""
+    return hashlib.sha256(_tokenizer(source).backend_tokenizer.to_str().encode()).hexdigest()
 
 
 def _tokenizer(source: str) -> Any:

@@ -1,8 +1,9 @@
 """From picture files to one array of pixels that trainings can look at many times: opened, locked, resized once."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +49,17 @@ def read(
 ) -> NDArray[np.uint8]:
     """Open, lock and resize pictures, on all cores -> (n, height, width, 3) uint8."""
     check(lock)
+    if not len(paths):
+        return np.empty((0, *size, 3), dtype=np.uint8)
+    return opened(root, paths, partial(pixels_of, lock=lock, size=size), max_megapixels=max_megapixels)
+
+
+def opened(
+    root: Path, paths: Sequence[str], pixels: Callable[[Image.Image], NDArray[np.uint8]], *, max_megapixels: float
+) -> NDArray[np.uint8]:
+    """What `pixels` makes of one or more pictures, on all cores -> (n, height, width, 3) uint8."""
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        pixels = list(pool.map(lambda path: _one(root, path, lock, size, max_megapixels), paths))
-    return np.stack(pixels) if pixels else np.empty((0, *size, 3), dtype=np.uint8)
+        return np.stack(list(pool.map(lambda path: pixels(open_rgb(root, path, max_megapixels=max_megapixels)), paths)))
 
 
 def check(lock: config.Lock) -> None:
@@ -73,10 +82,6 @@ def _write(
             print(f"reading pictures  {at + len(chunk)}/{len(paths)}", flush=True)
     pixels.flush()
     part.replace(file)
-
-
-def _one(root: Path, path: str, lock: config.Lock, size: tuple[int, int], max_megapixels: float) -> NDArray[np.uint8]:
-    return pixels_of(open_rgb(root, path, max_megapixels=max_megapixels), lock, size)
 
 
 def pixels_of(picture: Image.Image, lock: config.Lock, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -5,14 +5,17 @@ CLIP, FLIP, FLIP-Attn and Cluster Masking (CVPR 2024) differ in what of the pict
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
+from PIL.Image import Image
 from torch import Tensor
 
 from fashionvl import checkpoint, config, training
@@ -21,7 +24,7 @@ from fashionvl.models import clip_files
 from fashionvl.models.clip import Clip, ConvStem
 from fashionvl.models.pre_norm import Sizes
 from fashionvl.stages import machine, options, run
-from fashionvl.stages.album import check
+from fashionvl.stages.album import check, pixels_of
 from fashionvl.stages.contrast import desk_of, eyes, inputs_of
 from fashionvl.tasks import clip
 from fashionvl.tasks.apart import joined
@@ -165,13 +168,25 @@ def load(folder: Path) -> tuple[Clip, config.Clip]:
 
 def dual(model: Clip, row: config.Clip, words: str, settings: config.Params, accelerator: Accelerator) -> Dual:
     """How a model is used that lies on its device; `words` is the folder or name of the tokenizer it learned with."""
+    return used(model, words, partial(pixels_of, lock=row.lock, size=model.pixels), settings, accelerator)
+
+
+def used(
+    model: Clip,
+    words: str,
+    pixels_of: Callable[[Image], NDArray[np.uint8]],
+    settings: config.Params,
+    accelerator: Accelerator,
+) -> Dual:
+    """`dual` for pictures that are brought to size in another way: opened -> (H, W, 3) uint8."""
+    cut = clip_files.cutter(words, model)
 
     def say(texts: Sequence[str]) -> Tensor:
         with accelerator.autocast():
-            return clip.embed_texts(model, clip_files.encode(words, texts, model))
+            return clip.embed_texts(model, cut(texts))
 
-    see = eyes(lambda pixels: clip.embed_pictures(model, pixels), row.lock, model.pixels, settings, accelerator)
-    return Dual(see, say)
+    see, look = eyes(lambda pixels: clip.embed_pictures(model, pixels), pixels_of, settings, accelerator)
+    return Dual(see, say, look)
 
 
 def _with_threshold(hiding: Hiding, model: Clip, questions: Iterator[clip.Question], folder: Path, name: str) -> Hiding:

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
+from PIL.Image import Image
 from torch import Tensor
 
 from fashionvl import checkpoint, config, training
 from fashionvl.catalogue import Catalogue
 from fashionvl.models.two_towers import TwoTowers
 from fashionvl.stages import machine, options, run
-from fashionvl.stages.album import album, check, read
+from fashionvl.stages.album import album, check, opened, pixels_of
 from fashionvl.tasks import contrast
 from fashionvl.tasks.pairs import Shop
 from fashionvl.words import Words, rarity_of
@@ -121,29 +125,38 @@ def dual(
         with accelerator.autocast():
             return contrast.embed_texts(model, cut.encode(texts).ids)
 
-    see = eyes(lambda pixels: contrast.embed_pictures(model, pixels), row.lock, (height, width), settings, accelerator)
-    return contrast.Dual(see, say)
+    def embed(pixels: Tensor) -> Tensor:
+        return contrast.embed_pictures(model, pixels)
+
+    see, look = eyes(embed, partial(pixels_of, lock=row.lock, size=(height, width)), settings, accelerator)
+    return contrast.Dual(see, say, look)
 
 
 def eyes(
     embed: Callable[[Tensor], Tensor],
-    lock: config.Lock,
-    size: tuple[int, int],
+    pixels_of: Callable[[Image], NDArray[np.uint8]],
     settings: config.Params,
     accelerator: Accelerator,
-) -> Callable[[Path, Sequence[str]], Tensor]:
-    """How files are seen by what embeds pixels, (n, H, W, 3) uint8 -> (n, C), of this size."""
+) -> tuple[Callable[[Path, Sequence[str]], Tensor], Callable[[Sequence[Image]], Tensor]]:
+    """How files, and opened pictures, are seen by what embeds pixels, (n, H, W, 3) uint8 -> (n, C).
+
+    pixels_of  an opened picture -> (H, W, 3) uint8
+    -> see, look   as a Dual has them
+    """
+
+    def embedded(pixels: NDArray[np.uint8]) -> Tensor:
+        with accelerator.autocast():
+            return embed(torch.from_numpy(pixels))
 
     def see(root: Path, paths: Sequence[str]) -> Tensor:
-        parts = []
-        for at in range(0, len(paths), AT_ONCE):
-            some, most = paths[at : at + AT_ONCE], settings.catalogue.max_megapixels
-            pixels = torch.from_numpy(read(root, some, lock, size=size, max_megapixels=most))
-            with accelerator.autocast():
-                parts.append(embed(pixels))
-        return torch.cat(parts)
+        most = settings.catalogue.max_megapixels
+        parts = (paths[at : at + AT_ONCE] for at in range(0, len(paths), AT_ONCE))
+        return torch.cat([embedded(opened(root, some, pixels_of, max_megapixels=most)) for some in parts])
 
-    return see
+    def look(pictures: Sequence[Image]) -> Tensor:
+        return embedded(np.stack([pixels_of(picture) for picture in pictures]))
+
+    return see, look
 
 
 def desk_of(

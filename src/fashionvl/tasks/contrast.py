@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Generator, Tensor
 
 from fashionvl import losses
@@ -81,12 +82,14 @@ class Question:
 class Dual:
     """A trained dual encoder, whatever it is made of.
 
-    see  files of pictures below a folder -> (n, C) float, of length 1
-    say  texts -> (n, C) float, of length 1
+    see   files of pictures below a folder -> (n, C) float, of length 1
+    say   texts -> (n, C) float, of length 1
+    look  opened RGB pictures -> (n, C) float, of length 1, as `see` has them
     """
 
     see: Callable[[Path, Sequence[str]], Tensor]
     say: Callable[[Sequence[str]], Tensor]
+    look: Callable[[Sequence[Image]], Tensor]
 
 
 def drawing(desk: Desk, shop: Shop, *, batch: int, chance: Chance) -> Callable[[int, int, int], Question]:
