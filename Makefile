@@ -54,4 +54,4 @@ ui: .venv/.ready ## Prefect and MLflow in the browser, on this machine only; wha
 	@$(BIN)/python -m flows.ui
 
 serve: .venv/.ready ## search what was made, in the browser and over HTTP (HOST, PORT; FASHIONVL_API_KEY asks for a key)
-	@$(BIN)/python -m fashionvl.service $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
+	@$(BIN)/python -m flows.serve $(SYSTEM) $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))

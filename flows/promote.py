@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from flows import env, gate, registry
+from flows import env, gate, registry, serve
 
 
 def promote(system: str, number: int | None, *, force: bool) -> int:
@@ -28,8 +28,9 @@ def promote(system: str, number: int | None, *, force: bool) -> int:
             print(f"promote  {label} is not promoted; {stays} (--force promotes it all the same)")
             return 1
     registry.promote(system, version)
+    served = ", and is served from now on" if serve.refresh(system) else ""
     before = f", version {now.version} can be had back with `python -m flows.rollback {system}`" if now else ""
-    print(f"promote  {label} is the champion now{before}")
+    print(f"promote  {label} is the champion now{served}{before}")
     return 0
 
 

@@ -20,7 +20,7 @@ from prefect.context import get_run_context
 from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import automations, bell, env, graph, guard, ledger, notes, overrides, parent, server, snapshot, tell
+from flows import automations, bell, env, graph, guard, ledger, notes, overrides, parent, serve, server, snapshot, tell
 from flows.pipeline import AT_ONCE, StageFailed, broken, pipeline
 
 BY_HAND = ("by hand", "make run")  # somebody looks at what happens
@@ -67,6 +67,12 @@ def promote(system: str, version: Any) -> None:
     from flows import registry
 
     registry.promote(system, version)
+
+
+@task(task_run_name="serve {system}", cache_policy=NO_CACHE)
+def take_over(system: str, root: Path) -> None:
+    """Let the service that runs beside have the champion, and the index of today."""
+    serve.refresh(system, root)
 
 
 @task(task_run_name="keep", cache_policy=NO_CACHE)
@@ -174,6 +180,8 @@ def _retrain(story: tell.Story, system: str | None, root: Path = env.ROOT) -> st
         story.experiment = kept.result(raise_on_failure=False)  # what was trained is worth registering all the same
     for name in systems:
         _settle(story, name, root)
+        if serve.pointer(name).exists():
+            _done(take_over(name, root, return_state=True))
     notes.settle(systems, root)
     return None
 

@@ -6,7 +6,7 @@ Ends with 0, or with 2 where there is none to go back to.
 import sys
 from collections.abc import Sequence
 
-from flows import env, registry
+from flows import env, registry, serve
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -17,10 +17,12 @@ def main(arguments: Sequence[str]) -> int:
     env.apply()
     try:
         version = registry.rollback(arguments[0])
+        served = serve.refresh(arguments[0])
     except registry.RegistryError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"rollback  {version.name} {version.version} is the champion again")
+    said = ", and is served from now on" if served else ""
+    print(f"rollback  {version.name} {version.version} is the champion again{said}")
     return 0
 
 

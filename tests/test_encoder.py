@@ -16,7 +16,7 @@ from fashionvl.catalogue import Catalogue
 from fashionvl.models.patch_encoder import SPREAD, ConvEncoder
 from fashionvl.patches import store
 from fashionvl.patches.pyramid import KALEIDO
-from fashionvl.stages import album, contrast, encoder
+from fashionvl.stages import album, contrast, duals, encoder, machine
 from fashionvl.stages import patches as patches_stage
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -124,8 +124,8 @@ def test_a_run_folder_is_scored_on_pairs_of_any_split(place):
     run(contrast, place, "baseline")
     settings = config.load(place / "params.yaml")
     catalogue = Catalogue.load(place / "build" / "catalogue", place / "data")
-    vocabulary = words.Words.load(place / "build" / "words")
-    score = contrast.scorer(place / "build" / "runs" / "baseline", catalogue, "test", vocabulary, settings)
+    dual = duals.load(place / "build" / "runs" / "baseline", place / "build", settings, machine.accelerator())
+    score = duals.scorer(dual, catalogue, "test", settings)
     pictures, products = catalogue.pictures_in("test"), catalogue.in_split("test")
     found = score(pictures, products.repeat(2))
     assert found.shape == (len(pictures),)
