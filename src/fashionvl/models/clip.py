@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models.attention import rows
-from fashionvl.models.pre_norm import ACTIVATIONS, EPSILON, Block, Sizes
+from fashionvl.models.pre_norm import EPSILON, Block, Sizes
 from fashionvl.models.two_towers import BagOfWords
 from fashionvl.patches.squares import squares
 
@@ -252,8 +252,8 @@ class Clip(nn.Module):
         std: tuple[float, ...] = STD,
     ):
         super().__init__()
-        self.pixels, self.patch, self.activation = pixels, patch, ACTIVATIONS[activation]
-        self.sizes = {
+        self.pixels, self.patch = pixels, patch
+        self.sizes: dict[str, Any] = {
             **{"picture": asdict(picture), "text": asdict(text), "dim": dim, "pixels": list(pixels), "patch": patch},
             **{"vocabulary": vocabulary, "slots": slots, "end": end, "activation": activation},
             **{"channels": channels or [], "means": rarity is not None},

@@ -188,26 +188,20 @@ def _names(model: Clip) -> list[tuple[str, list[str]]]:
 
 
 def _config_of(model: Clip) -> CLIPConfig:
-    activation = next(name for name, does in ACTIVATIONS.items() if does is model.activation)
-    towers: dict[str, dict[str, Any]] = {}
-    for name, tower in (("vision", model.pictures), ("text", model.texts)):
-        block: Any = tower.blocks[0]
-        towers[name] = {
-            "hidden_size": block.qkv.in_features,
-            "num_hidden_layers": len(tower.blocks),
-            "num_attention_heads": block.heads,
-            "intermediate_size": block.up.out_features,
-            "projection_dim": tower.project.out_features,
-            "hidden_act": activation,
-        }
-    towers["vision"] |= {"image_size": model.pixels[0], "patch_size": model.patch}
-    vocabulary, end = len(model.texts.words.weight), model.texts.end
-    towers["text"] |= {"vocab_size": vocabulary, "max_position_embeddings": len(model.texts.position)}
-    towers["text"] |= {"eos_token_id": end, "bos_token_id": None}  # a model has no use for the piece that begins
+    sizes, towers = model.sizes, dict[str, dict[str, Any]]()
+    for name, mine in (("vision", "picture"), ("text", "text")):
+        tower = sizes[mine]
+        towers[name] = {"hidden_size": tower["width"], "num_hidden_layers": tower["layers"]}
+        towers[name] |= {"num_attention_heads": tower["heads"], "intermediate_size": tower["inner"]}
+        towers[name] |= {"projection_dim": sizes["dim"], "hidden_act": sizes["activation"]}
+    towers["vision"] |= {"image_size": sizes["pixels"][0], "patch_size": sizes["patch"]}
+    towers["text"] |= {"vocab_size": sizes["vocabulary"], "max_position_embeddings": sizes["slots"]}
+    # A model has no use for the piece that begins a text.
+    towers["text"] |= {"eos_token_id": sizes["end"], "bos_token_id": None}
     return CLIPConfig(
         text_config=towers["text"],
         vision_config=towers["vision"],
-        projection_dim=model.pictures.project.out_features,
+        projection_dim=sizes["dim"],
         architectures=["CLIPModel"],
     )
 

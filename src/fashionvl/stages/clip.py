@@ -23,9 +23,9 @@ from fashionvl.catalogue import Catalogue
 from fashionvl.models import clip_files
 from fashionvl.models.clip import Clip, ConvStem
 from fashionvl.models.pre_norm import Sizes
-from fashionvl.stages import machine, options, run
+from fashionvl.stages import contrast, machine, options, run
 from fashionvl.stages.album import check, pixels_of
-from fashionvl.stages.contrast import desk_of, eyes, inputs_of
+from fashionvl.stages.contrast import desk_of, eyes
 from fashionvl.tasks import clip
 from fashionvl.tasks.apart import joined
 from fashionvl.tasks.contrast import Dual
@@ -204,9 +204,8 @@ def _with_threshold(hiding: Hiding, model: Clip, questions: Iterator[clip.Questi
 def work_folder(stage: str, item: str, row: config.Clip, settings: config.Params, build: Path, work: Path) -> Path:
     """The folder of unfinished work that is of this row, seed and catalogue alone."""
     towers = config.row(settings.towers, row.towers, "towers")
-    known = [settings.seed, asdict(settings.text), asdict(row), asdict(towers), settings.catalogue.max_megapixels]
-    inputs = [*inputs_of(build), *([Path(towers.start)] if towers.start and Path(towers.start).is_dir() else [])]
-    return checkpoint.work_folder(work, stage, item, checkpoint.fingerprint(params=known, inputs=inputs))
+    files = (Path(towers.start),) if towers.start and Path(towers.start).is_dir() else ()
+    return contrast.work_folder(stage, item, row, settings, build, work, more=(asdict(towers),), files=files)
 
 
 if __name__ == "__main__":

@@ -195,10 +195,24 @@ def desk_of(
     )
 
 
-def work_folder(stage: str, item: str, row: config.Contrast, settings: config.Params, build: Path, work: Path) -> Path:
-    """The folder of unfinished work that is of this row, seed and catalogue alone."""
-    known = [settings.seed, asdict(settings.text), asdict(row), settings.catalogue.max_megapixels]
-    return checkpoint.work_folder(work, stage, item, checkpoint.fingerprint(params=known, inputs=inputs_of(build)))
+def work_folder(
+    stage: str,
+    item: str,
+    row: config.Contrast | config.Clip,
+    settings: config.Params,
+    build: Path,
+    work: Path,
+    *,
+    more: tuple[Any, ...] = (),
+    files: tuple[Path, ...] = (),
+) -> Path:
+    """The folder of unfinished work that is of this row, seed and catalogue alone.
+
+    more, files  parameters and inputs that it depends on beside them
+    """
+    known = [settings.seed, asdict(settings.text), asdict(row), settings.catalogue.max_megapixels, *more]
+    mark = checkpoint.fingerprint(params=known, inputs=[*inputs_of(build), *files])
+    return checkpoint.work_folder(work, stage, item, mark)
 
 
 def inputs_of(build: Path) -> list[Path]:

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import numpy as np
 from accelerate import Accelerator
+from torch import Tensor
 
 from fashionvl import checkpoint, config
 from fashionvl.catalogue import Catalogue
@@ -25,8 +26,24 @@ def load(folder: Path, build: Path, settings: config.Params, accelerator: Accele
     """A run folder, ready to be used."""
     stage = checkpoint.read_card(folder)["stage"]
     model, row = FAMILIES[stage].load(folder)
-    words = folder / clip.WORDS if stage == "clip" else build / "words"
-    return FAMILIES[stage].dual(model.to(accelerator.device), row, str(words), settings, accelerator)
+    words = str(words_of(folder, build))
+    return FAMILIES[stage].dual(model.to(accelerator.device), row, words, settings, accelerator)
+
+
+def words_of(folder: Path, build: Path) -> Path:
+    """The tokenizer that a run folder learned with: its own, or that of the stage `words`."""
+    return folder / clip.WORDS if checkpoint.read_card(folder)["stage"] == "clip" else build / "words"
+
+
+def seen(dual: Dual, catalogue: Catalogue, split: str) -> Tensor:
+    """-> (n, C) float   the pictures of a split, in the catalogue's order"""
+    return dual.see(catalogue.root, catalogue.pictures["path"].to_numpy()[catalogue.pictures_in(split)].tolist())
+
+
+def said(dual: Dual, catalogue: Catalogue, split: str, settings: config.Params) -> Tensor:
+    """-> (n, C) float   the texts of the products of a split"""
+    texts = catalogue.texts(settings.text.fields)
+    return dual.say([texts[product] for product in catalogue.in_split(split)])
 
 
 def scorer(
@@ -37,7 +54,4 @@ def scorer(
     -> score(pictures (n,), products (n,)) -> (n,) float   cosines; indices of the catalogue
     """
     pictures, products = catalogue.pictures_in(split), catalogue.in_split(split)
-    seen = dual.see(catalogue.root, catalogue.pictures["path"].to_numpy()[pictures].tolist())
-    texts = catalogue.texts(settings.text.fields)
-    said = dual.say([texts[product] for product in products])
-    return scorer_of(seen, pictures, said, products)
+    return scorer_of(seen(dual, catalogue, split), pictures, said(dual, catalogue, split, settings), products)

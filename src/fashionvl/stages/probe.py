@@ -5,7 +5,6 @@ true texts against the same with one attribute changed (tasks/probes.py, tasks/c
 family it is drawn what it does not see of some pictures.
 """
 
-import json
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from fashionvl import config, metrics, training
 from fashionvl.catalogue import Catalogue
+from fashionvl.search.facets import plain
 from fashionvl.stages import duals, hidden_sheet, machine, options, run
 from fashionvl.stages.evaluate import publish
 from fashionvl.tasks import composition, labels, probes
@@ -48,17 +48,11 @@ def main(
 def probed(dual: Dual, catalogue: Catalogue, settings: config.Params) -> dict[str, float]:
     """Every number with its 95 % interval over groups, for what the catalogue can be asked for."""
     split, found = settings.evaluate.ranking_on, dict[str, float]()
-    seen = {part: _seen(dual, catalogue, part) for part in ("train", "val", split)}
+    seen = {part: duals.seen(dual, catalogue, part) for part in ("train", "val", split)}
     for task in labels.TASKS:
         if labels.is_asked(catalogue, task):
             found |= _categories(dual, seen, catalogue, task, settings)
     return found | _composition(dual, seen[split], catalogue, settings)
-
-
-def _seen(dual: Dual, catalogue: Catalogue, split: str) -> Tensor:
-    """-> (n, C) the pictures of a split, in the catalogue's order"""
-    paths = catalogue.pictures["path"].to_numpy()[catalogue.pictures_in(split)].tolist()
-    return dual.see(catalogue.root, paths)
 
 
 def _categories(
@@ -103,7 +97,7 @@ def _composition(dual: Dual, seen: Tensor, catalogue: Catalogue, settings: confi
     split = settings.evaluate.ranking_on
     products, of_picture = catalogue.in_split(split), _products(catalogue, split)
     texts, attributes = catalogue.texts(settings.text.fields), catalogue.products["attributes"]
-    kinds, true = _kinds(catalogue, settings), [list(_plain(attributes[product]).values()) for product in products]
+    kinds, true = _kinds(catalogue, settings), [list(plain(attributes[product]).values()) for product in products]
     generator = np.random.default_rng(training.seed_of(settings.seed, 9))
     foils = composition.foils([texts[product] for product in products], kinds, true=true, generator=generator)
     if not foils:
@@ -126,14 +120,9 @@ def _composition(dual: Dual, seen: Tensor, catalogue: Catalogue, settings: confi
 def _kinds(catalogue: Catalogue, settings: config.Params) -> dict[str, composition.Forms]:
     """Kinds of attributes that texts name: the catalogue's, and what fashion texts say by themselves."""
     names = [field.removeprefix(ATTRIBUTE) for field in settings.text.fields if field.startswith(ATTRIBUTE)]
-    tables = [_plain(attributes) for attributes in catalogue.products["attributes"]]
+    tables = [plain(attributes) for attributes in catalogue.products["attributes"]]
     values = {name: sorted({table[name].lower() for table in tables if table.get(name)}) for name in names}
     return {name: (tuple(said),) for name, said in values.items() if len(said) > 1} | PHRASES
-
-
-def _plain(attributes: str) -> dict[str, str]:
-    """What a product's attributes are, without those it lacks."""
-    return {name: str(value) for name, value in json.loads(attributes or "{}").items() if value}
 
 
 def _with_interval(name: str, hits: NDArray[np.float64], groups: NDArray[np.int64], seed: int) -> dict[str, float]:

@@ -29,11 +29,10 @@ def recaller(
         return _as_it_is(row.start or "", system, settings, accelerator)
     folder = build / "runs" / system
     card = checkpoint.read_card(folder)
-    words = folder / clip.WORDS if card["stage"] == "clip" else build / "words"
     mark = {
         "system": system,
         "weights": checksum(folder / "model.safetensors"),
-        "words": checksum(words / "tokenizer.json"),
+        "words": checksum(duals.words_of(folder, build) / "tokenizer.json"),
         "row": hashlib.sha256(json.dumps([card["system"], card.get("model")]).encode()).hexdigest(),
     }
     return duals.load(folder, build, settings, accelerator), mark

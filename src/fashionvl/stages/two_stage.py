@@ -21,7 +21,7 @@ from fashionvl.catalogue.problems import Problem
 from fashionvl.models.named_encoders import weights_checksum
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.store import Store
-from fashionvl.stages import machine, options, recallers, run
+from fashionvl.stages import duals, machine, options, recallers, run
 from fashionvl.stages.compare import paired
 from fashionvl.stages.evaluate import PairScorer, pair_scorer
 from fashionvl.tasks import pretrain, two_stage
@@ -96,9 +96,8 @@ class Split:
         products, pictures = catalogue.in_split(split), catalogue.pictures_in(split)
         if not len(products):
             raise Problem(f"the split {split!r} has no product; look at the splits in build/catalogue/report.html")
-        texts, paths = catalogue.texts(settings.text.fields), catalogue.pictures["path"].to_numpy()
-        seen = dual.see(catalogue.root, paths[pictures].tolist()).float()
-        cosine = (seen @ dual.say([texts[product] for product in products]).float().T).numpy().astype(np.float64)
+        seen, said = duals.seen(dual, catalogue, split), duals.said(dual, catalogue, split, settings)
+        cosine = (seen.float() @ said.float().T).numpy().astype(np.float64)
         first, views = catalogue.first_pictures(), catalogue.view_counts()
         chance = np.random.default_rng(training.seed_of(settings.seed, 6))
         view = (first + (chance.random(len(first)) * views).astype(np.int64))[products]
