@@ -3,19 +3,14 @@
 Timed once: what is trained depends on this number, and no longer on how busy the machine is.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
 from fashionvl import checkpoint, config
 from fashionvl.catalogue import Catalogue
-from fashionvl.stages import machine, options, pretrain, run
-
-ROUNDS, WARM, TIMED = 3, 3, 10  # steps of one round: WARM + TIMED
-FIGURES = 2  # of the number of steps
+from fashionvl.stages import machine, options, pretrain, run, turns
+from fashionvl.stages.turns import steps_in
 
 
 def main(
@@ -46,36 +41,26 @@ def seconds_a_step(
     rows  by where they stand in params.yaml
     """
     catalogue = Catalogue.load(build / "catalogue", data)
-    spent: dict[str, list[float]] = {name: [] for name in rows}
-    folders = {}
-    for number in range(ROUNDS):
-        for name, row in rows.items():
-            row = config.with_steps(replace(row, model=replace(row.model, start=None)), ROUNDS * (WARM + TIMED))
-            folders[name] = pretrain.work_folder("clock", name, row, settings, build, work)
-            if number == 0:
-                checkpoint.clear(folders[name])  # of a timing that was killed
-                folders[name].mkdir(parents=True)
-            pretrain.train_system(
-                row,
-                settings,
-                catalogue,
-                build,
-                folder=folders[name],
-                name=f"clock {name}",
-                where=name,
-                accelerator=machine.accelerator(),
-                stop_after=(number + 1) * (WARM + TIMED),
-            )
-            lines = (folders[name] / "history.jsonl").read_text().splitlines()[-TIMED - 1 :]
-            spent[name] += [after - before for before, after in pairwise(json.loads(line)["seconds"] for line in lines)]
-    for folder in folders.values():
-        checkpoint.clear(folder)
-    return {name: median(seconds) for name, seconds in spent.items()}
+    timed = {
+        name: config.with_steps(replace(row, model=replace(row.model, start=None)), turns.STEPS)
+        for name, row in rows.items()
+    }
+    folders = {name: pretrain.work_folder("clock", name, row, settings, build, work) for name, row in timed.items()}
 
+    def teach(name: str, stop_after: int) -> None:
+        pretrain.train_system(
+            timed[name],
+            settings,
+            catalogue,
+            build,
+            folder=folders[name],
+            name=f"clock {name}",
+            where=name,
+            accelerator=machine.accelerator(),
+            stop_after=stop_after,
+        )
 
-def steps_in(seconds: float, each: float) -> int:
-    """How many steps of `each` seconds fit, in round figures: steps_in(120, 0.31) is 390."""
-    return max(1, int(float(f"{seconds / each:.{FIGURES}g}")))
+    return turns.seconds_a_step(folders, teach)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,12 @@ Rows take turns while they are timed, so that a busy machine slows all alike. Wh
 and no longer on the machine.
 """
 
-import json
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
-from fashionvl import checkpoint, config, training
+from fashionvl import checkpoint, config
 from fashionvl.catalogue import Catalogue
-from fashionvl.stages import duals, machine, options, run
-from fashionvl.stages.clock import ROUNDS, TIMED, WARM, steps_in
+from fashionvl.stages import duals, machine, options, run, turns
+from fashionvl.stages.turns import steps_in
 
 
 def main(
@@ -40,30 +37,26 @@ def main(
 
 def seconds_a_step(rows: list[str], settings: config.Params, data: Path, build: Path, work: Path) -> dict[str, float]:
     """The median of some steps of each row."""
-    catalogue, spent = Catalogue.load(build / "catalogue", data), {name: list[float]() for name in rows}
-    folders: dict[str, Path] = {}
-    for number in range(ROUNDS):
-        for name in rows:
-            family = duals.family(name, settings)
-            row = config.with_steps(config.dual(settings, name), ROUNDS * (WARM + TIMED))
-            folder = folders[name] = family.work_folder("pace", name, row, settings, build, work)
-            if number == 0:
-                (folder / training.CHECKPOINT).unlink(missing_ok=True)  # of a timing that was killed
-            family.teach(
-                row,
-                settings,
-                catalogue,
-                build,
-                folder=folder,
-                name=f"pace {name}",
-                accelerator=machine.accelerator(),
-                stop_after=(number + 1) * (WARM + TIMED),
-            )
-            lines = (folder / "history.jsonl").read_text().splitlines()[-TIMED - 1 :]
-            spent[name] += [after - before for before, after in pairwise(json.loads(line)["seconds"] for line in lines)]
-    for folder in folders.values():
-        checkpoint.clear(folder)
-    return {name: median(seconds) for name, seconds in spent.items()}
+    catalogue = Catalogue.load(build / "catalogue", data)
+    timed = {name: config.with_steps(config.dual(settings, name), turns.STEPS) for name in rows}
+    families = {name: duals.family(name, settings) for name in rows}
+    folders = {
+        name: families[name].work_folder("pace", name, row, settings, build, work) for name, row in timed.items()
+    }
+
+    def teach(name: str, stop_after: int) -> None:
+        families[name].teach(
+            timed[name],
+            settings,
+            catalogue,
+            build,
+            folder=folders[name],
+            name=f"pace {name}",
+            accelerator=machine.accelerator(),
+            stop_after=stop_after,
+        )
+
+    return turns.seconds_a_step(folders, teach)
 
 
 if __name__ == "__main__":
