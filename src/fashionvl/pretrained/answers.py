@@ -7,7 +7,6 @@ from PIL import Image
 
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
-from fashionvl.pretrained.explaining import Why
 from fashionvl.pretrained.given import OnePicture, pictures_of
 from fashionvl.search.facets import plain
 
@@ -24,6 +23,19 @@ class Query:
     picture: OnePicture | None = None
     product: str | None = None
     where: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Why:
+    """A word, and the place of the picture that it points at.
+
+    box    left, top, right, bottom in 0..1 of the picture
+    score  share of what the word points at that lies in that place
+    """
+
+    word: str
+    box: tuple[float, float, float, float]
+    score: float
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,10 @@
 """Why a product was found: which places of its picture the words of the query point at."""
 
-from dataclasses import dataclass
-
 from PIL import Image
 
 from fashionvl.pretrained.aligning import Pointed
+from fashionvl.pretrained.answers import Why
 from fashionvl.pretrained.face import FashionVL
-
-
-@dataclass(frozen=True)
-class Why:
-    """A word, and the place of the picture that it points at.
-
-    box    left, top, right, bottom in 0..1 of the picture
-    score  share of what the word points at that lies in that place
-    """
-
-    word: str
-    box: tuple[float, float, float, float]
-    score: float
 
 
 def can_explain(model: FashionVL) -> bool:

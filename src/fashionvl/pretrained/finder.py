@@ -15,8 +15,8 @@ from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.pictures import open_rgb
 from fashionvl.catalogue.problems import Problem
 from fashionvl.catalogue.product import text_of
-from fashionvl.pretrained.answers import Answer, Found, Query, opened, told
-from fashionvl.pretrained.explaining import Why, can_explain, explained
+from fashionvl.pretrained.answers import Answer, Found, Query, Why, opened, told
+from fashionvl.pretrained.explaining import can_explain, explained
 from fashionvl.pretrained.face import FashionVL
 from fashionvl.pretrained.given import OnePicture
 from fashionvl.pretrained.reranking import Reranker, reranker, store_beside, trained, weight
