@@ -16,6 +16,10 @@ def changed(tmp_path, change):
     return path
 
 
+def regions(kind, **changes):
+    return lambda raw: raw["patches"][kind]["regions"].update(changes)
+
+
 def test_the_table_of_the_project_is_valid():
     assert config.load(PARAMS).systems["kaleido_base"].model.width == 768
 
@@ -41,6 +45,26 @@ def test_the_table_of_the_project_is_valid():
         (lambda raw: raw["patches"]["fixed"].update(grids=[0, 1]), "from 1 to 16"),
         (lambda raw: raw["patches"]["fixed"].update(grids=[17]), "from 1 to 16"),
         (lambda raw: raw["patches"]["fixed"].update(grids=8), "must be a list"),
+        (lambda raw: raw["patches"]["objects"].update(grids=[8]), r"objects\.grids must be \[\] where it has regions"),
+        (lambda raw: raw["patches"]["objects"].update(regions=None), r"objects\.grids must be sides"),
+        (regions("objects", by="magic"), r"objects\.regions\.by must be one of \['detector', 'segments'\]"),
+        (regions("objects", detector=None), r"objects\.regions\.detector must be a detector, not None"),
+        (regions("segments", detector="scratch"), r"segments\.regions\.detector must be null without by: detector"),
+        (regions("segments", classes=1), r"segments\.regions\.classes must be 2 or more, not 1"),
+        (regions("segments", classes=None), r"segments\.regions\.classes must be 2 or more, not None"),
+        (regions("objects", classes=8), r"objects\.regions\.classes must be null, a detector has classes of its own"),
+        (regions("objects", most=1), r"objects\.regions\.most must be from 2 to 100, not 1"),
+        (regions("objects", most=101), r"objects\.regions\.most must be from 2 to 100, not 101"),
+        (regions("segments", features="detector"), r"must be one of \['crops', 'pooled'\] with by: segments"),
+        (
+            lambda raw: raw.update(run_patches=["kaleido", "objects"]),
+            r"run_patches must be kinds with grids; .*'objects'",
+        ),
+        (lambda raw: raw.update(run_regions={"fixed": "encoder"}), "run_regions lists 'fixed', which has grids"),
+        (lambda raw: raw.update(run_regions={"objects": "encoder"}), r"run_regions\.objects must be 'detector', as"),
+        (lambda raw: raw.update(run_regions={"segments": "detector"}), r"run_regions\.segments must be 'encoder', as"),
+        (lambda raw: raw.update(run_regions={"boxes": "encoder"}), r"no row 'boxes' under patches"),
+        (lambda raw: raw.update(run_patches=["fixed"]), "neither run_patches nor run_regions lists"),
         (
             lambda raw: raw["feed"].update(withdrawn_limit=50),
             r"feed\.withdrawn_limit must be a share from 0 to 1, not 50",
@@ -54,6 +78,20 @@ def test_the_table_of_the_project_is_valid():
 def test_a_wrong_table_is_a_sentence_that_names_the_key(tmp_path, change, says):
     with pytest.raises(config.ConfigError, match=says):
         config.load(changed(tmp_path, change))
+
+
+def test_kinds_with_regions_are_listed_by_what_they_are_made_from_and_read_by_a_system(tmp_path):
+    def change(raw):
+        raw["run_regions"] = {"objects": "detector", "segments": "encoder", "named": "encoder"}
+        named = raw["patches"]["objects"]["regions"] | {"detector": "some/yolos", "features": "detector"}
+        raw["patches"]["named"] = raw["patches"]["objects"] | {"regions": named}
+        raw["systems"]["kaleido"]["patches"] = raw["run"]["kaleido"] = "segments"
+        raw["ablation"]["base_patches"] = "segments"
+        raw["ablation"]["columns"] = {}
+
+    loaded = config.load(changed(tmp_path, change))
+    assert loaded.patches["named"].regions == config.Regions("detector", "some/yolos", 36, None, "detector")
+    assert loaded.patches["kaleido"].regions is None
 
 
 def test_a_missing_or_broken_file_is_a_sentence(tmp_path):

@@ -1,6 +1,7 @@
 """Stages `catalogue` and `check`: files in, files out, and a sentence where it cannot be done."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -227,6 +228,18 @@ def test_the_estimate_grows_with_the_catalogue(data, tmp_path):
     }  # of a small catalogue they take their least steps
     assert all(large.seconds[stage] >= small.seconds[stage] * 3.9 for stage in set(small.seconds) - least)
     assert all(large.seconds[stage] >= small.seconds[stage] for stage in least)
+
+
+def test_the_estimate_of_regions_counts_them_and_aligns_no_words(data):
+    settings = catalogue.config.load(ROOT / "params.yaml")
+    _, texts = catalogue.open_texts(data, settings.catalogue)
+    systems = {"kaleido": dataclasses.replace(settings.systems["kaleido"], patches="segments")}
+    reading = dataclasses.replace(settings, systems=systems, run={"kaleido": "segments"})
+    grids, regions = (resources.estimate(texts, data, each) for each in (settings, reading))
+    assert "patches segments" in regions.seconds
+    assert not [stage for stage in regions.seconds if stage.startswith("align")]
+    assert regions.disk < grids.disk  # 24 vectors a picture, not 74
+    assert regions.seconds["pretrain kaleido"] < grids.seconds["pretrain kaleido"]
 
 
 def command(*words: object, stage: str = "check") -> subprocess.CompletedProcess:

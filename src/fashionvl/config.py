@@ -18,6 +18,9 @@ DRIFTS = ("category", "sub_category", "words", "unknown", "colours", "encoder")
 DECAYS = ("linear", "cosine")
 INDICES = ("ivf", "hnsw")
 PICTURES = ("none", "local", "all")
+PROPOSERS = ("detector", "segments")
+REGION_FEATURES = ("crops", "pooled", "detector")
+MOST_REGIONS = 100  # ImageBERT's
 FINEST_GRID = 16  # its 256 patches are four times as many tokens as the longest text
 
 
@@ -50,14 +53,35 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Regions:
+    """Boxes around what a picture shows, in place of grids.
+
+    by        detector | segments: what proposes them; `segments` (parts of one colour) is for those without a detector
+    detector  scratch, or a folder or hub name in the format of `transformers`; only with by: detector
+    most      slots a picture, the first of which is the whole picture
+    classes   how many visual words stand for classes; only with by: segments
+    features  crops: each cut out and encoded | pooled: of the encoder's map of the whole picture | detector: its own
+    """
+
+    by: str
+    detector: str | None
+    most: int
+    classes: int | None
+    features: str
+
+
+@dataclass(frozen=True)
 class Patches:
+    """One kind of patches: grids or regions, one of them."""
+
     encoder: str
     pixels: int
-    grids: list[int]  # sides, the coarsest first
+    grids: list[int]  # sides, the coarsest first; none with regions
     foreground: str
     saliency: str | None
     margin: float
     shard: int
+    regions: Regions | None = None
 
 
 @dataclass(frozen=True)
@@ -401,6 +425,7 @@ class Params:
 
     seed: int
     run_patches: list[str]
+    run_regions: dict[str, str]  # kind of patches: what it is made from beside the pictures, detector | encoder
     run: dict[str, str]  # system: patches
     run_contrast: list[str]
     run_clip: list[str]
@@ -448,8 +473,25 @@ def load(path: Path) -> Params:
     _check_search(params)
     _check_keeping(params)
     for kind, patches in params.patches.items():
-        _check_grids(patches.grids, f"patches.{kind}.grids")
+        if patches.regions is None:
+            _check_grids(patches.grids, f"patches.{kind}.grids")
+        else:
+            _expect(not patches.grids, patches.grids, "[] where it has regions", f"patches.{kind}.grids")
+            _check_regions(patches.regions, f"patches.{kind}.regions")
     return params
+
+
+def _check_regions(asked: Regions, where: str) -> None:
+    _expect(asked.by in PROPOSERS, asked.by, f"one of {list(PROPOSERS)}", f"{where}.by")
+    detects = asked.by == "detector"
+    named = "a detector" if detects else "null without by: detector"
+    _expect(bool(asked.detector) == detects, asked.detector, named, f"{where}.detector")
+    enough = asked.classes is None if detects else asked.classes is not None and asked.classes >= 2
+    counted = "null, a detector has classes of its own" if detects else "2 or more"
+    _expect(enough, asked.classes, counted, f"{where}.classes")
+    _expect(2 <= asked.most <= MOST_REGIONS, asked.most, f"from 2 to {MOST_REGIONS}", f"{where}.most")
+    known = REGION_FEATURES if detects else REGION_FEATURES[:2]
+    _expect(asked.features in known, asked.features, f"one of {list(known)} with by: {asked.by}", f"{where}.features")
 
 
 def _check_grids(grids: list[int], where: str) -> None:
@@ -478,7 +520,14 @@ def _check_keeping(params: Params) -> None:
 def _check_runs(params: Params) -> None:
     """The lists of what DVC runs name rows that exist, and patches that agree with the rows."""
     for kind in params.run_patches:
-        row(params.patches, kind, "patches")
+        cut = row(params.patches, kind, "patches").regions is None
+        _expect(cut, kind, "kinds with grids; run_regions is for the others", "run_patches")
+    for kind, source in params.run_regions.items():
+        regions = row(params.patches, kind, "patches").regions
+        if regions is None:
+            raise ConfigError(f"params.yaml: run_regions lists {kind!r}, which has grids; run_patches is for those")
+        said = "detector" if regions.detector == "scratch" else "encoder"
+        _expect(source == said, source, f"{said!r}, as patches.{kind} is made from it", f"run_regions.{kind}")
     for system in params.run_contrast:
         row(params.contrast, system, "contrast")
     for system in params.run_clip:
@@ -492,8 +541,9 @@ def _check_runs(params: Params) -> None:
         said = row(params.systems, system, "systems").patches
         if kind != said:
             raise ConfigError(f"params.yaml: run.{system} says the patches {kind!r}, its row {said!r}; make them agree")
-        if kind not in params.run_patches:
-            raise ConfigError(f"params.yaml: {system} reads the patches {kind!r}, which run_patches does not list")
+        if kind not in [*params.run_patches, *params.run_regions]:
+            lists = "neither run_patches nor run_regions lists"
+            raise ConfigError(f"params.yaml: {system} reads the patches {kind!r}, which {lists}")
 
 
 def _check_training(params: Params) -> None:

@@ -4,14 +4,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import yaml
-from PIL import Image, ImageDraw
+from PIL import Image
 from transformers import ResNetConfig, ResNetModel, SegformerConfig, SegformerForSemanticSegmentation
 
 from fashionvl import checkpoint
@@ -23,39 +21,7 @@ from fashionvl.patches.cutting import cut
 from fashionvl.patches.pyramid import KALEIDO, Pyramid
 from fashionvl.patches.store import Store
 from fashionvl.stages import patches as stage
-
-ROOT = Path(__file__).parents[2]
-CHANNELS = [8, 12, 16]
-
-
-def make(folder, pictures, **row):
-    """A catalogue of drawn pictures, an untrained scratch encoder, and params -> the arguments of the stage."""
-    (folder / "data" / "images").mkdir(parents=True)
-    (folder / "build" / "catalogue").mkdir(parents=True)
-    for i in range(pictures):
-        picture = Image.new("RGB", (60, 80), (250, 250, 248))
-        ImageDraw.Draw(picture).rectangle((10 + i % 7, 15, 45, 60 + i % 9), fill=(20 * (i % 12), 90, 30))
-        picture.save(folder / "data" / "images" / f"{i}.png")
-    paths = [f"images/{i}.png" for i in range(pictures)]
-    shown = pd.DataFrame({"product": range(pictures), "path": paths, "view": "main", "width": 60, "height": 80})
-    shown.to_parquet(folder / "build" / "catalogue" / "pictures.parquet")
-    products = pd.DataFrame({"product_id": [str(i) for i in range(pictures)], "split": "train"})
-    products.to_parquet(folder / "build" / "catalogue" / "products.parquet")
-    torch.manual_seed(0)
-    encoder = ConvEncoder(CHANNELS)
-    checkpoint.save(folder / "build" / "encoder", encoder.state_dict(), {"channels": CHANNELS, "pixels": 16})
-    settings = yaml.safe_load((ROOT / "params.yaml").read_text())
-    settings["patches"]["kaleido"] |= {"encoder": "scratch", "pixels": 16, "shard": 4, **row}
-    (folder / "params.yaml").write_text(yaml.safe_dump(settings))
-    return {name: folder / place for name, place in PLACES.items()}
-
-
-PLACES = {"params": "params.yaml", "data": "data", "build": "build", "work": ".work"}
-
-
-def content(folder):
-    """Every file of a store but the card, which holds times."""
-    return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.name != "card.json"}
+from tests.drawn import CHANNELS, PLACES, ROOT, content, make
 
 
 @torch.inference_mode()

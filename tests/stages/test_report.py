@@ -1,5 +1,6 @@
 """The stage `report`: what stands on the page is what was measured, and what was not measured is said."""
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -8,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
+from fashionvl import config
 from fashionvl.catalogue.problems import Problem
 from fashionvl.catalogue.style import Markup, page, section, table
 from fashionvl.stages import report
@@ -23,6 +26,7 @@ from fashionvl.stages.pages import (
     opening,
     published,
     recognition,
+    regions,
     retrieval,
     slices,
     trainings,
@@ -415,6 +419,29 @@ def test_alignments_link_to_their_own_page():
     text = alignments.alignments({"kaleido": metrics}, {"kaleido": [("data:,", "a b.png")]})
     assert Balanced(text).links == ["../alignment/kaleido/pictures/a%20b.png", "../alignment/kaleido/report.html"]
     assert "nothing is judged" in text
+
+
+def test_regions_are_shown_with_what_found_them():
+    rows = config.load(ROOT / "params.yaml").patches
+    named = dataclasses.replace(rows["objects"].regions, detector=EVIL)
+    rows = {**rows, EVIL: dataclasses.replace(rows["objects"], regions=named)}
+    text = regions.regions({"segments": "data:1", "objects": "data:2", EVIL: "data:3"}, rows)
+    assert Balanced(text).fetched == ["data:1", "data:2", "data:3"]
+    assert "without a detector" in text
+    assert "64 visual words" in text
+    assert "the detector learned here" in text
+    assert "<script" not in text
+
+
+def test_the_sheet_of_a_kind_that_is_run_is_on_the_page(build, tmp_path):
+    settings = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"run_regions": {"segments": "encoder"}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
+    (build / "patches" / "segments").mkdir(parents=True)
+    Image.new("RGB", (1126, 960), "teal").save(build / "patches" / "segments" / "regions.png")
+    report.main(params=tmp_path / "params.yaml", data=build.parent / "data", build=build)
+    text = (build / "report" / "index.html").read_text()
+    assert 'alt="Regions of some pictures, segments"' in text
+    assert "Regions: what pictures are cut into" in text
 
 
 def test_the_card_and_what_made_the_page_escape_what_they_list():

@@ -60,14 +60,14 @@ def _divided(pictures: Tensor, part: int) -> Tensor:
 def _look_once(pictures: Tensor, windows: Tensor, height: int, width: int) -> Tensor:
     """pictures (B, 3, H, W) float, windows (B, 4) -> (B, 3, height, width) uint8"""
     left, top, right, bottom = windows.unbind(-1)
-    x = _between(left, right, width)[:, None, :].expand(-1, height, -1)
-    y = _between(top, bottom, height)[:, :, None].expand(-1, -1, width)
+    x = between(left, right, width)[:, None, :].expand(-1, height, -1)
+    y = between(top, bottom, height)[:, :, None].expand(-1, -1, width)
     grid = torch.stack([x, y], dim=-1) * 2 - 1  # (B, height, width, 2)
     seen = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return (seen + 0.5).to(torch.uint8)
 
 
-def _between(start: Tensor, stop: Tensor, count: int) -> Tensor:
+def between(start: Tensor, stop: Tensor, count: int) -> Tensor:
     """The middles of `count` equal parts: (B,), (B,) -> (B, count)."""
-    part = (torch.arange(count) + 0.5) / count
+    part = (torch.arange(count, device=start.device) + 0.5) / count
     return start[:, None] + (stop - start)[:, None] * part

@@ -20,7 +20,7 @@ from fashionvl.catalogue.product import text_of
 from fashionvl.patches.store import Store
 from fashionvl.pretrained.face import FashionVL
 from fashionvl.pretrained.sight import Sight
-from fashionvl.stages import options, questions, run, workshop
+from fashionvl.stages import encoding, options, questions, run
 from fashionvl.tasks import labels, marks, matching, recognition, retrieval
 from fashionvl.tasks.verdict import Bounds, Verdict, markdown, values_of, verdict
 
@@ -109,8 +109,8 @@ def encoded(sight: Sight, catalogue: Catalogue, pictures: np.ndarray, *, say: Sa
     paths = catalogue.pictures["path"].to_numpy()[pictures].tolist()
     shop = replace(sight.shop, root=catalogue.root, row=replace(sight.shop.row, shard=SHARD))
     shards = []
-    for _, vectors, _ in workshop.shards_of(paths, list(range(-(-len(paths) // SHARD))), shop, tick=lambda more: None):
-        shards.append(vectors)
+    for _, made in encoding.shards_of(paths, list(range(-(-len(paths) // SHARD))), shop, tick=lambda more: None):
+        shards.append(made.vectors)
         say(f"{sum(map(len, shards))}/{len(paths)} pictures")
     return Store(Path(), {"grids": shop.pyramid.sides, "dim": shards[0].shape[2]}, shards)
 

@@ -16,7 +16,8 @@ from fashionvl.patches.pyramid import Pyramid
 from fashionvl.patches.store import Store
 from fashionvl.pretrained.parts import Facts
 from fashionvl.stages.album import box_of, pixels_of
-from fashionvl.stages.workshop import PICTURES_AT_ONCE, Workshop, foreground_of, vectors_of_pictures
+from fashionvl.stages.encoding import encoded_pictures
+from fashionvl.stages.workshop import PICTURES_AT_ONCE, Workshop, foreground_of
 
 MAPS_AT_ONCE = 64  # pictures
 
@@ -37,7 +38,7 @@ class Sight:
         """-> the vectors of every picture, as if the stage had written them: a store that lies in memory only"""
         few = PICTURES_AT_ONCE[self.shop.device.type]
         parts = [
-            vectors_of_pictures(pictures[at : at + few], _names(at, pictures[at : at + few]), self.shop)[0]
+            encoded_pictures(pictures[at : at + few], _names(at, pictures[at : at + few]), self.shop).vectors
             for at in range(0, len(pictures), few)
         ]
         return store_of(self.pyramid, np.concatenate(parts))

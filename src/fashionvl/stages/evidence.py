@@ -17,7 +17,7 @@ from fashionvl.stages.pages.parts import Metrics, Row, rows_of
 from fashionvl.stages.pages.recognition import TASKS
 from fashionvl.stages.pages.trainings import Training
 
-MATRIX, SHEET = 900, 860  # pixels across
+MATRIX, SHEET, WIDE_SHEET = 900, 860, 1140  # pixels across
 SHEETS = 2  # of an alignment
 FINE_TUNED = ("retrieval", "category", "sub_category", "captioning")
 
@@ -34,6 +34,7 @@ class Evidence:
     sheets       by kind of patches: data addresses and names of drawings
     probed       by dual encoder: what it knows without being asked for it
     hidden       by row of CLIP's family: the data address of a drawing
+    regions      by kind of patches with regions: the data address of a drawing
     """
 
     system: str
@@ -50,6 +51,7 @@ class Evidence:
     sheets: dict[str, list[tuple[str, str]]]
     probed: dict[str, Metrics]
     hidden: dict[str, str]
+    regions: dict[str, str]
     trained: dict[str, Training]
 
 
@@ -71,6 +73,7 @@ def gather(settings: config.Params, build: Path) -> Evidence:
     examined = build / "evaluation"
     duals = [*settings.run_contrast, *settings.run_clip]
     drawn = {name: build / "probes" / name / "hidden.png" for name in settings.run_clip}
+    boxed = {kind: build / "patches" / kind / "regions.png" for kind in settings.run_regions}
     pictures = {task: examined / of[task] / "confusion.png" for task in TASKS}
     return Evidence(
         system=system,
@@ -87,6 +90,7 @@ def gather(settings: config.Params, build: Path) -> Evidence:
         sheets={kind: sheets_of(build / "alignment" / kind / "pictures") for kind in metrics.get("alignment", ())},
         probed=present({name: read_json(numbers / f"{name}-probe.json") for name in duals}),
         hidden={name: shrunk(path, SHEET) for name, path in drawn.items() if path.exists()},
+        regions={kind: shrunk(path, WIDE_SHEET) for kind, path in boxed.items() if path.exists()},
         trained=dict(trainings_of(settings, build)),
     )
 

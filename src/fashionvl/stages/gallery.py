@@ -14,6 +14,7 @@ WIDE, MARGIN, GAP, LABEL, LINE = 1260, 28, 16, 30, 26  # of a sheet, pixels
 PAPER, INK, QUIET = "#ffffff", "#22252a", "#6a7078"
 COOL, HOT = ImageColor.getrgb("#ffb000"), ImageColor.getrgb("#d6002f")
 LEVELS = ("#1257d6", "#00806a", "#8a1fc4", "#22252a")  # outlines of the aligned levels, the coarsest first
+COLOURS = ("#1257d6", "#d6002f", "#00806a", "#ffb000", "#8a1fc4", "#00a6d6", "#d65f00", "#5b7f00")
 PALE = 0.45  # how far a photograph is faded under its heat
 DENSEST = 0.72  # of the heat where it is hottest
 
@@ -121,6 +122,28 @@ def sheet(shown: Shown, names: dict[str, str]) -> Image.Image:
     return paper
 
 
+def laid(blocks: Sequence[Image.Image], *, in_row: int, gap: int) -> Image.Image:
+    """Blocks of one size on one sheet, so many in a row."""
+    wide, tall = blocks[0].size
+    rows = -(-len(blocks) // in_row)
+    paper = Image.new("RGB", (in_row * (wide + gap) - gap, rows * (tall + gap) - gap), PAPER)
+    for at, block in enumerate(blocks):
+        paper.paste(block, (at % in_row * (wide + gap), at // in_row * (tall + gap)))
+    return paper
+
+
+def fitted(text: str, across: int, size: int) -> str:
+    """As much of a text from its beginning as is no wider than so many pixels."""
+    while text and font(size).getlength(text) > across:
+        text = text[:-1]
+    return text
+
+
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The letters of all drawings."""
+    return ImageFont.load_default(size)
+
+
 def _warm(heat: Image.Image) -> Image.Image:
     """The colour of each value of a map: yellow where it is low, red where it is high."""
     ends = zip(COOL, HOT, strict=True)
@@ -139,9 +162,9 @@ def _labelled(drawn: Image.Image, pointed: Pointed) -> Image.Image:
     pen, room = ImageDraw.Draw(paper), paper.width
     if pointed.truth:
         said = f"{len(pointed.hits())} of {len(pointed.patches)} hit"
-        room -= round(_font(15).getlength(said)) + 6
-        pen.text((paper.width, drawn.height + 8), said, fill=QUIET, font=_font(15), anchor="ra")
-    pen.text((0, drawn.height + 5), _fitted(pointed.text, room, 18), fill=INK, font=_font(18))
+        room -= round(font(15).getlength(said)) + 6
+        pen.text((paper.width, drawn.height + 8), said, fill=QUIET, font=font(15), anchor="ra")
+    pen.text((0, drawn.height + 5), fitted(pointed.text, room, 18), fill=INK, font=font(18))
     return paper
 
 
@@ -172,10 +195,10 @@ def _heading(shown: Shown) -> Image.Image:
 
 
 def _paragraph(text: str, across: int, *, size: int = 18, colour: str = INK) -> Image.Image:
-    font, lines = _font(size), [""]
+    letters, lines = font(size), [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) > across and lines[-1]:
+        if letters.getlength(longer) > across and lines[-1]:
             lines.append(word)
         else:
             lines[-1] = longer
@@ -183,7 +206,7 @@ def _paragraph(text: str, across: int, *, size: int = 18, colour: str = INK) -> 
     paper = Image.new("RGB", (across, step * len(lines) + 4), PAPER)
     pen = ImageDraw.Draw(paper)
     for at, line in enumerate(lines):
-        pen.text((0, at * step), _fitted(line, across, size), fill=colour, font=font)
+        pen.text((0, at * step), fitted(line, across, size), fill=colour, font=letters)
     return paper
 
 
@@ -207,15 +230,5 @@ def _legend(shown: Shown) -> Image.Image:
 
 
 def _write(pen: ImageDraw.ImageDraw, x: int, text: str) -> int:
-    pen.text((x, 3), text, fill=QUIET, font=_font(17))
-    return x + round(_font(17).getlength(text))
-
-
-def _fitted(text: str, across: int, size: int) -> str:
-    while text and _font(size).getlength(text) > across:
-        text = text[:-1]
-    return text
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+    pen.text((x, 3), text, fill=QUIET, font=font(17))
+    return x + round(font(17).getlength(text))

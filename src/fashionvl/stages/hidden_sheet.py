@@ -11,14 +11,13 @@ from fashionvl import checkpoint, clusters, config, training
 from fashionvl.catalogue import Catalogue
 from fashionvl.stages import clip
 from fashionvl.stages.album import read
-from fashionvl.stages.gallery import outline
+from fashionvl.stages.gallery import COLOURS, PAPER, laid, outline
 from fashionvl.tasks.hiding import NOBODY, Hiding, companions, kept
 
 PRODUCTS, IN_ROW = 6, 2
 TALL = 260  # pixels of a drawn picture
 GAP, WIDER = 10, 34
-COLOURS = ("#1257d6", "#d6002f", "#00806a", "#ffb000", "#8a1fc4", "#00a6d6", "#d65f00", "#5b7f00")
-PAPER, AWAY = "#ffffff", "#c5ccd6"
+AWAY = "#c5ccd6"
 TINT, FADED = 0.55, 0.88  # how far a patch takes the colour of its anchor, and how far a hidden one fades
 
 
@@ -46,7 +45,7 @@ def draw(folder: Path, catalogue: Catalogue, settings: config.Params) -> Image.I
         _block(Image.fromarray(picture), None if of is None else of[at], seen[at].numpy(), model.patch)
         for at, picture in enumerate(pixels)
     ]
-    return _laid(blocks)
+    return laid(blocks, in_row=IN_ROW, gap=WIDER)
 
 
 def _block(picture: Image.Image, of: NDArray[np.int64] | None, seen: NDArray[np.bool_], side: int) -> Image.Image:
@@ -84,13 +83,3 @@ def _tinted(picture: Image.Image, colours: list[str | None], side: int, share: f
 def _box(patch: int, across: int, side: int) -> tuple[int, int, int, int]:
     left, top = patch % across * side, patch // across * side
     return left, top, left + side, top + side
-
-
-def _laid(blocks: list[Image.Image]) -> Image.Image:
-    """All blocks, so many in a row."""
-    wide, tall = blocks[0].size
-    rows = -(-len(blocks) // IN_ROW)
-    paper = Image.new("RGB", (IN_ROW * (wide + WIDER) - WIDER, rows * (tall + WIDER) - WIDER), PAPER)
-    for at, block in enumerate(blocks):
-        paper.paste(block, (at % IN_ROW * (wide + WIDER), at // IN_ROW * (tall + WIDER)))
-    return paper

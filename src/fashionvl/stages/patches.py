@@ -1,5 +1,7 @@
 """Stage `patches KIND`: pictures -> build/patches/KIND, the vectors of all grids in fp16 shards (KPG, section 3.2).
 
+A kind with regions has their vectors, places and classes instead, and a sheet that shows some (regions_sheet.py).
+
 Finished shards wait in .work until all are there, so that a killed stage goes on at the shard where it stopped, and
 ends with the same bytes.
 """
@@ -11,18 +13,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fashionvl import checkpoint, config
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
-from fashionvl.models.named_encoders import load_saliency, weights_checksum
+from fashionvl.models.named_encoders import SaliencyNet, load_saliency, weights_checksum
 from fashionvl.patches import store
-from fashionvl.stages import options, run
+from fashionvl.stages import options, regions_sheet, run, visual_words
 from fashionvl.stages.encoders import load_encoder
-from fashionvl.stages.workshop import FOREGROUNDS, Workshop, mask_path, shards_of, workshop
+from fashionvl.stages.encoding import shards_of
+from fashionvl.stages.proposals import load_detector
+from fashionvl.stages.workshop import FOREGROUNDS, Workshop, mask_path, workshop
 
 REPORT_SECONDS = 5.0
+PLACE_BYTES = 5 * 4  # of a region
 
 
 def main(
@@ -40,44 +46,99 @@ def main(
     _check_row(row, f"patches.{kind}")
     encoder = load_encoder(row.encoder, build / "encoder", pixels=row.pixels)
     saliency = load_saliency(row.saliency) if row.saliency else None
-    made_with = {
-        "kind": kind,
-        "dim": encoder.dim,
-        "pixels": row.pixels,
-        "grids": row.grids,
-        "encoder": {"name": row.encoder, "weights": weights_checksum(encoder)},
-        "foreground": {"name": row.foreground, "margin": row.margin}
-        | ({"network": row.saliency, "weights": weights_checksum(saliency)} if saliency else {}),
-    }
-    shop = workshop(data, row, settings.catalogue.max_megapixels, encoder, saliency)
+    detector = load_detector(row.regions.detector, build / "detector") if row.regions and row.regions.detector else None
+    made_with = _made_with(kind, row, encoder, saliency, detector)
+    shop = workshop(data, row, settings.catalogue.max_megapixels, encoder, saliency, detector)
     made_with["precision"] = str(shop.dtype).removeprefix("torch.")
-    inputs = [build / "catalogue" / "pictures.parquet", *([data / "masks"] if row.foreground == "masks" else [])]
-    mark = checkpoint.fingerprint(params=[made_with, row, shop.max_megapixels], inputs=inputs)
-    paths = Catalogue.load(build / "catalogue", data).pictures["path"].tolist()
+    catalogue = Catalogue.load(build / "catalogue", data)
+    paths = catalogue.pictures["path"].tolist()
     if row.foreground == "masks":
         _check_masks(paths, data)
-    folder = checkpoint.work_folder(work, "patches", kind, mark)
-    encode(f"patches {kind}", paths, shop, folder, dim=encoder.dim)
-    _publish(folder, build / "patches" / kind, paths, made_with, began)
+    folder = checkpoint.work_folder(work, "patches", kind, _mark(made_with, shop, settings.seed, build))
+    encode(f"patches {kind}", paths, shop, folder, dim=made_with["dim"], classes=len(made_with.get("classes", ())))
+    if row.regions and row.regions.classes:
+        made_with["words"] = _name_segments(folder, row.regions.classes, catalogue, settings.seed)
+    finished = folder / "store"
+    metrics = _complete(folder, paths, made_with)
+    if row.regions:
+        regions_sheet.draw(finished, catalogue, settings).save(finished / regions_sheet.NAME)
+    seconds = round(time.monotonic() - began, 1)
+    checkpoint.write_card(finished, {"stage": "patches", "item": kind, "metrics": metrics, "seconds": seconds})
+    _move(finished, build / "patches" / kind)
+    fallbacks = f"{metrics['fallback_share'] * len(paths):.0f} without a foreground"
+    print(f"patches  {len(paths)} pictures, {fallbacks}, in {build / 'patches' / kind}", flush=True)
     checkpoint.clear(folder)
 
 
-def encode(name: str, paths: list[str], shop: Workshop, folder: Path, *, dim: int) -> None:
+def _made_with(
+    kind: str, row: config.Patches, encoder: Any, saliency: SaliencyNet | None, detector: Any
+) -> dict[str, Any]:
+    """What the manifest says of how a store is made."""
+    encodes: Any = {"name": row.encoder, "weights": weights_checksum(encoder)}
+    made: dict[str, Any] = {"kind": kind, "dim": encoder.dim, "pixels": row.pixels, "grids": row.grids}
+    if row.regions:
+        del made["grids"]
+        detects = {"name": row.regions.detector, "weights": weights_checksum(detector)} if detector else None
+        classes = detector.names if detector else visual_words.names(row.regions.classes or 0)
+        made |= {"regions": row.regions.most, "classes": classes}
+        made["proposed"] = {"by": row.regions.by, "detector": detects, "features": row.regions.features}
+        if row.regions.features == "detector":
+            made["dim"], encodes = detector.dim, detects
+    locks = {"name": row.foreground, "margin": row.margin}
+    if saliency:
+        locks |= {"network": row.saliency, "weights": weights_checksum(saliency)}
+    return {**made, "encoder": encodes, "foreground": locks}
+
+
+def _mark(made_with: dict[str, Any], shop: Workshop, seed: int, build: Path) -> str:
+    """The fingerprint of all that a store is made of."""
+    inputs = [build / "catalogue" / "pictures.parquet"]
+    params = [made_with, shop.row, shop.max_megapixels]
+    if shop.row.foreground == "masks":
+        inputs.append(shop.root / "masks")
+    if shop.row.regions:  # visual words are learned from one split, and some products of another are drawn
+        inputs.append(build / "catalogue" / "products.parquet")
+        params.append(seed)
+    return checkpoint.fingerprint(params=params, inputs=inputs)
+
+
+def encode(name: str, paths: list[str], shop: Workshop, folder: Path, *, dim: int, classes: int = 0) -> None:
     """Encode the shards that `folder` lacks; one is finished when its record (checksum and boxes) is written.
 
-    name  what progress lines are headed with
+    name     what progress lines are headed with
+    classes  of regions
     """
     finished, rows = folder / "store", shop.row.shard
     finished.mkdir(exist_ok=True)
     numbers = [n for n in range(-(-len(paths) // rows)) if not _is_finished(folder, n)]
     left = sum(len(paths[n * rows : (n + 1) * rows]) for n in numbers)
-    _check_room(folder, left * shop.pyramid.vectors * dim * 2)
-    progress = _Progress(name, len(paths), left, shop.pyramid.vectors)
-    for number, vectors, found in shards_of(paths, numbers, shop, tick=progress.tick):
-        path = store.write_shard(finished, number, vectors)
-        record = {"file": path.name, "rows": len(vectors), "sha256": store.checksum(path)}
-        boxes = [dataclasses.asdict(each) for each in found]
+    _check_room(folder, left * shop.slots * (dim * 2 + (PLACE_BYTES + classes * 2 if shop.row.regions else 0)))
+    progress = _Progress(name, len(paths), left, shop.slots)
+    for number, made in shards_of(paths, numbers, shop, tick=progress.tick):
+        path = store.write_shard(finished, number, made.vectors)
+        record: dict[str, Any] = {"file": path.name, "rows": len(made.vectors), "sha256": store.checksum(path)}
+        for what, rows_of_it in (("places", made.places), ("classes", made.classes)):
+            if rows_of_it is not None:
+                record[what] = _stated(store.write_shard(finished, number, rows_of_it, what))
+        boxes = [dataclasses.asdict(each) for each in made.found]
         checkpoint.write_json(_record(folder, number), {**record, "boxes": boxes})
+
+
+def _name_segments(folder: Path, count: int, catalogue: Catalogue, seed: int) -> dict[str, str]:
+    """Learn visual words from the training split, write which one each region is -> what the manifest says of them."""
+    finished, files = folder / "store", sorted((folder / "records").glob("*.json"))
+    records = [json.loads(file.read_text()) for file in files]
+    words = visual_words.learn(finished, records, catalogue.pictures_in("train"), count, seed)
+    for number, (file, record) in enumerate(zip(files, records, strict=True)):
+        classes = visual_words.said(finished, record, words)
+        record["classes"] = _stated(store.write_shard(finished, number, classes, "classes"))
+        checkpoint.write_json(file, record)
+    np.save(finished / visual_words.FILE, words)
+    return _stated(finished / visual_words.FILE)
+
+
+def _stated(path: Path) -> dict[str, str]:
+    return {"file": path.name, "sha256": store.checksum(path)}
 
 
 class _Progress:
@@ -131,8 +192,8 @@ def _check_room(folder: Path, needed: int) -> None:
         raise Problem(f"{folder} has {free / 1e9:.1f} GB free and the patch vectors need {needed / 1e9:.1f} GB")
 
 
-def _publish(folder: Path, out: Path, paths: list[str], made_with: dict[str, Any], began: float) -> None:
-    """Complete the store in the work folder and move it to its place in one step; then the card."""
+def _complete(folder: Path, paths: list[str], made_with: dict[str, Any]) -> dict[str, float]:
+    """Write the boxes and the manifest of a store whose shards are all there -> what its card tells of it."""
     records = [json.loads(file.read_text()) for file in sorted((folder / "records").glob("*.json"))]
     finished = folder / "store"
     boxes = pd.DataFrame([box for record in records for box in record.pop("boxes")])
@@ -145,22 +206,16 @@ def _publish(folder: Path, out: Path, paths: list[str], made_with: dict[str, Any
         **made_with,
         "pictures": len(paths),
         "fallbacks": fallbacks,
-        "boxes": {"file": store.BOXES, "sha256": store.checksum(finished / store.BOXES)},
+        "boxes": _stated(finished / store.BOXES),
         "shards": records,
     }
     checkpoint.write_json(finished / store.MANIFEST, manifest)
-    metrics = {
+    return {
         "pictures": len(paths),
         "fallback_share": fallbacks / len(paths),
         "box_share": float(boxes["box_share"].mean()),
         **({} if boxes["contrast"].isna().all() else {"contrast": float(boxes["contrast"].mean())}),
     }
-    seconds = round(time.monotonic() - began, 1)
-    checkpoint.write_card(
-        finished, {"stage": "patches", "item": made_with["kind"], "metrics": metrics, "seconds": seconds}
-    )
-    _move(finished, out)
-    print(f"patches  {len(paths)} pictures, {fallbacks} without a foreground, in {out}", flush=True)
 
 
 def _move(folder: Path, out: Path) -> None:

@@ -32,6 +32,7 @@ from fashionvl.stages.pages import (
     opening,
     parts,
     recognition,
+    regions,
     retrieval,
     slices,
     trainings,
@@ -114,6 +115,8 @@ def looked_at(found: Evidence, settings: config.Params, catalogue: Catalogue, lo
     yield "wrong", "Sure and wrong", galleries.sure_and_wrong(found.predictions, look)
     kinds = found.metrics.get("alignment", {})
     yield "alignment", "Alignment: what words point at", alignments.alignments(kinds, found.sheets)
+    if found.regions:
+        yield "regions", "Regions: what pictures are cut into", regions.regions(found.regions, settings.patches)
     if found.hidden:
         yield "hidden", "Dual encoders: what they are not shown", duals.hidden(found.hidden)
 
@@ -164,7 +167,7 @@ def used(settings: config.Params) -> dict[str, Any]:
         ("systems", settings.run),
         ("contrast", settings.run_contrast),
         ("clip", settings.run_clip),
-        ("patches", settings.run_patches),
+        ("patches", [*settings.run_patches, *settings.run_regions]),
     ):
         table[key] = {name: row for name, row in table[key].items() if name in names}
     return table

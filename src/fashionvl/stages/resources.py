@@ -22,6 +22,7 @@ ENCODER_PRODUCT_EPOCH = 0.005
 CONTRAST_PRODUCT_EPOCH = 0.004
 CAPTIONER_PRODUCT_EPOCH = 0.012
 ALIGN_PICTURE = 0.07
+PROPOSE_PICTURE = 0.05  # its regions
 TRAINING_FLOPS = 300e9  # a core, sustained
 RESNET50 = 25.6e6  # weights
 WORDS = 40  # slots of a text that are filled, on average
@@ -76,7 +77,7 @@ def estimate(texts: Texts, root: Path, settings: Params) -> Estimate:
     disk = 4 * GIB / 10 + pictures * 300 * DISK_COPIES
     for name in {settings.systems[system].patches for system in settings.run}:
         width = settings.encoder.channels[-1] if settings.patches[name].encoder == "scratch" else 2048
-        disk += pictures * _pyramid(settings, name).vectors * width * 2 * DISK_COPIES
+        disk += pictures * _vectors(settings, name) * width * 2 * DISK_COPIES
     weights = [_weights(settings.systems[system].model, settings.words.vocabulary) for system in settings.run]
     disk += sum(weights) * 4 * MODEL_COPIES
     memory = BASE_MEMORY + texts.count * BYTES_A_ROW + cores() * max(sizes) * 1e6 * 16 + max(weights, default=0) * 16
@@ -88,10 +89,12 @@ def _patch_seconds(settings: Params, pictures: int, megapixels: float) -> Iterat
         scratch = settings.patches[name].encoder == "scratch"
         channels = [3, *settings.encoder.channels]
         weights = sum(9 * a * b for a, b in pairwise(channels)) if scratch else RESNET50
-        vectors = _pyramid(settings, name).vectors
-        encode = vectors * ENCODE_PATCH * weights / 1e6 * (settings.patches[name].pixels / 64) ** 2
-        yield f"patches {name}", pictures * (DECODE_PICTURE + DECODE_MEGAPIXEL * megapixels + encode)
-        yield f"align {name}", pictures * ALIGN_PICTURE
+        encode = _vectors(settings, name) * ENCODE_PATCH * weights / 1e6 * (settings.patches[name].pixels / 64) ** 2
+        regions = settings.patches[name].regions
+        cut = encode + (PROPOSE_PICTURE if regions else 0)
+        yield f"patches {name}", pictures * (DECODE_PICTURE + DECODE_MEGAPIXEL * megapixels + cut)
+        if regions is None:
+            yield f"align {name}", pictures * ALIGN_PICTURE
 
 
 def _model_seconds(settings: Params, products: int, pictures: int, training: float) -> Iterator[tuple[str, float]]:
@@ -99,7 +102,8 @@ def _model_seconds(settings: Params, products: int, pictures: int, training: flo
     test = settings.catalogue.split.get(asked.ranking_on, 0.0)
     for name in settings.run:
         system = settings.systems[name]
-        tokens = WORDS + _pyramid(settings, system.patches).patches
+        patches = settings.patches[system.patches]
+        tokens = WORDS + (patches.regions.most if patches.regions else Pyramid(tuple(patches.grids)).patches)
         forward = 2 * tokens * 12 * system.model.layers * system.model.width**2  # of one pair
         yield f"pretrain {name}", 3 * forward * _shown(system.training, training) / TRAINING_FLOPS
         ranked = 2 * min(asked.queries, test * pictures) * min(asked.candidates + 1, test * products) * asked.draws
@@ -110,8 +114,10 @@ def _model_seconds(settings: Params, products: int, pictures: int, training: flo
         yield f"contrast {name}", _shown(settings.contrast[name].training, training) * CONTRAST_PRODUCT_EPOCH
 
 
-def _pyramid(settings: Params, kind: str) -> Pyramid:
-    return Pyramid(tuple(settings.patches[kind].grids))
+def _vectors(settings: Params, kind: str) -> int:
+    """How many vectors of a picture are kept."""
+    row = settings.patches[kind]
+    return row.regions.most if row.regions else Pyramid(tuple(row.grids)).vectors
 
 
 def _shown(recipe: Training, training: float) -> float:

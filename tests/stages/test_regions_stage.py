@@ -1,0 +1,240 @@
+"""The stage `patches` for kinds with regions: what lies in the store, that a kill loses nothing, that it is shown."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image, ImageDraw
+from torch import nn
+
+from fashionvl import checkpoint
+from fashionvl.catalogue.problems import Problem
+from fashionvl.models.patch_encoder import ConvEncoder
+from fashionvl.patches import foreground, regions, store
+from fashionvl.patches.store import Store
+from fashionvl.stages import patches as stage
+from fashionvl.stages import visual_words
+from tests.drawn import BACKGROUND, CHANNELS, content, make
+
+COLOURS = ("#8a1f2c", "#20408a", "#f0c020", "#1f8a4c", "#803080")
+MOST, WORDS = 6, 3
+
+
+def dressed(folder, pictures, shift=0, only=lambda i: True):
+    """Draw over the pictures of a catalogue: each shows two things on white."""
+    for i in filter(only, range(pictures)):
+        picture = Image.new("RGB", (60, 80), BACKGROUND)
+        pen = ImageDraw.Draw(picture)
+        pen.rectangle((10 + i % 5, 8, 48, 40), fill=COLOURS[(i + shift) % 5])
+        pen.rectangle((20, 41, 40 + i % 7, 74), fill=COLOURS[(i + shift + 2) % 5])
+        picture.save(folder / "data" / "images" / f"{i}.png")
+
+
+def segmented(folder, pictures, splits=("train", "train", "val"), classes=WORDS):
+    asked = {"by": "segments", "detector": None, "most": MOST, "classes": classes, "features": "crops"}
+    places = make(folder, pictures, kind="segments", splits=splits, regions=asked)
+    dressed(folder, pictures)
+    return places
+
+
+class FakeDetector(nn.Module):
+    """Sees the upper and the lower half of everything, the lower one surer, and twice."""
+
+    names = ("coat", "skirt", "bag")
+    dim = 4
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(4))
+
+    def forward(self, pictures):
+        assert pictures.dtype == torch.uint8
+        assert pictures.shape[:2] == (1, 3)
+        boxes = torch.tensor([[[0.0, 0.0, 1.0, 0.5], [0.0, 0.5, 1.0, 1.0], [0.0, 0.51, 1.0, 1.0], [0.5, 0.5, 0.5, 1]]])
+        sure = torch.tensor([[0.6, 0.9, 0.5, 1.0]])
+        classes = torch.tensor([[[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+        return SimpleNamespace(boxes=boxes, sure=sure, classes=classes, vectors=self.weight[None])
+
+
+def detected(folder, monkeypatch, features):
+    monkeypatch.setattr(stage, "load_detector", lambda name, scratch: FakeDetector())
+    asked = {"by": "detector", "detector": "scratch", "most": MOST, "classes": None, "features": features}
+    places = make(folder, 5, kind="objects", splits=("val", "train"), regions=asked)
+    dressed(folder, 5)
+    stage.main("objects", **places)
+    return folder / "build" / "patches" / "objects"
+
+
+def shards(out, name):
+    return np.concatenate([np.load(file) for file in sorted(out.glob(f"{name}-*.npy"))])
+
+
+@torch.inference_mode()
+def test_the_store_holds_what_the_plain_way_gives(tmp_path):
+    stage.main("segments", **segmented(tmp_path, 10))
+    out = tmp_path / "build" / "patches" / "segments"
+    Store.open(out).verify()
+    vectors, places, classes = (shards(out, name) for name in ("vectors", "places", "classes"))
+    assert (vectors.shape, vectors.dtype) == ((10, MOST, CHANNELS[-1]), np.float16)
+    assert (places.shape, places.dtype) == ((10, MOST, 5), np.float32)
+    assert (classes.shape, classes.dtype) == ((10, MOST, WORDS), np.float16)
+    torch.manual_seed(0)
+    encoder, words = ConvEncoder(CHANNELS).eval(), np.load(out / visual_words.FILE)
+    for i in range(10):
+        picture = Image.open(tmp_path / "data" / "images" / f"{i}.png").convert("RGB")
+        box = foreground.from_border(picture, margin=0.05).box
+        boxes = [(0, 0, 60, 80), *regions.segments(picture, box, MOST - 1)]
+        plain = encoder(torch.from_numpy(regions.crops(picture, boxes, 16)).permute(0, 3, 1, 2)).numpy()
+        count = len(boxes)
+        assert 3 <= count <= MOST
+        assert np.array_equal(places[i, :count], regions.places_of(boxes, (60, 80)))
+        assert np.abs(vectors[i, :count] - plain).max() < 0.02 * np.abs(plain).max()
+        assert not vectors[i, count:].any()
+        assert not places[i, count:].any()
+        assert not classes[i, count:].any()
+        assert not classes[i, 0].any()
+        near = np.linalg.norm(vectors[i, 1:count, None].astype(np.float32) - words, axis=2).argmin(axis=1)
+        assert np.array_equal(classes[i, 1:count], np.eye(WORDS)[near])
+    assert places[:, 0].tolist() == [[0, 1, 0, 1, 1]] * 10
+
+
+def test_the_manifest_says_how_regions_were_found(tmp_path):
+    stage.main("segments", **segmented(tmp_path, 6))
+    out = tmp_path / "build" / "patches" / "segments"
+    said = Store.open(out).manifest
+    assert "grids" not in said
+    assert (said["regions"], said["classes"]) == (MOST, ["segment 0", "segment 1", "segment 2"])
+    assert said["proposed"] == {"by": "segments", "detector": None, "features": "crops"}
+    for entry in (
+        said["boxes"],
+        said["words"],
+        *said["shards"],
+        *(e[k] for e in said["shards"] for k in ("places", "classes")),
+    ):
+        assert store.checksum(out / entry["file"]) == entry["sha256"]
+    assert checkpoint.read_card(out)["metrics"]["pictures"] == 6
+    assert not list((tmp_path / ".work").rglob("*.npy"))
+
+
+def test_words_are_learned_from_the_training_split_alone(tmp_path):
+    stage.main("segments", **segmented(tmp_path / "a", 12))
+    changed = segmented(tmp_path / "b", 12)
+    dressed(tmp_path / "b", 12, shift=3, only=lambda i: i % 3 == 2)  # of the validation split
+    stage.main("segments", **changed)
+    first, second = (tmp_path / name / "build" / "patches" / "segments" for name in "ab")
+    assert np.array_equal(np.load(first / visual_words.FILE), np.load(second / visual_words.FILE))
+    assert not np.array_equal(shards(first, "vectors"), shards(second, "vectors"))
+
+
+@pytest.mark.parametrize("moment", ["vectors", "places", "classes"])
+def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch, moment):
+    whole, broken = segmented(tmp_path / "a", 9), segmented(tmp_path / "b", 9)
+    stage.main("segments", **whole)
+    write = store.write_shard
+
+    def killed(folder, number, rows, what="vectors"):
+        if (number, what) == (1, moment):
+            raise KeyboardInterrupt
+        return write(folder, number, rows, what)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write_shard", killed)
+        with pytest.raises(KeyboardInterrupt):
+            stage.main("segments", **broken)
+    assert not (tmp_path / "b" / "build" / "patches").exists()
+    stage.main("segments", **broken)
+    wanted = content(tmp_path / "a" / "build" / "patches" / "segments")
+    assert len(wanted) == 3 * 3 + 4  # three shards of three files; boxes, words, manifest, sheet
+    assert content(tmp_path / "b" / "build" / "patches" / "segments") == wanted
+
+
+def test_another_seed_learns_other_words(tmp_path):
+    places = segmented(tmp_path, 9)
+    stage.main("segments", **places)
+    out = tmp_path / "build" / "patches" / "segments"
+    first = np.load(out / visual_words.FILE)
+    settings = yaml.safe_load(places["params"].read_text())
+    settings["seed"] += 1
+    places["params"].write_text(yaml.safe_dump(settings))
+    stage.main("segments", **places)
+    assert not np.array_equal(np.load(out / visual_words.FILE), first)
+
+
+def test_more_words_than_regions_is_a_sentence(tmp_path):
+    places = segmented(tmp_path, 3, classes=50)
+    with pytest.raises(Problem, match=r"^50 visual words .*have \d regions to learn them from$"):
+        stage.main("segments", **places)
+
+
+def test_what_a_detector_sees_is_cut_out_named_and_put_in_order(tmp_path, monkeypatch):
+    out = detected(tmp_path, monkeypatch, "crops")
+    vectors, places, classes = (shards(out, name) for name in ("vectors", "places", "classes"))
+    assert places[:, 1:4].tolist() == [[[0, 1, 0.5, 1, 0.5], [0, 1, 0, 0.5, 0.5], [0] * 5]] * 5
+    assert np.abs(classes[:, 1:3] - np.array([[0.1, 0.6, 0.3], [0.7, 0.2, 0.1]])).max() < 1e-3
+    assert np.abs(classes[:, 1:3].sum(axis=2, dtype=np.float32) - 1).max() < 2e-3
+    assert not classes[:, 0].any()
+    assert not classes[:, 3:].any()
+    assert not vectors[:, 3:].any()
+    said = Store.open(out).manifest
+    assert said["classes"] == ["coat", "skirt", "bag"]
+    assert said["proposed"]["detector"]["name"] == "scratch"
+    assert said["encoder"]["name"] == "scratch"
+
+
+@torch.inference_mode()
+def test_pooled_vectors_are_read_from_the_map_of_the_whole_picture(tmp_path, monkeypatch):
+    out = detected(tmp_path, monkeypatch, "pooled")
+    torch.manual_seed(0)
+    encoder = ConvEncoder(CHANNELS).eval()
+    picture = (
+        Image.open(tmp_path / "data" / "images" / "2.png").convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
+    )
+    cells = encoder.maps(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None])[0]
+    wanted = torch.stack([part.mean(dim=(0, 1)) for part in (cells, cells[4:], cells[:4])]).numpy()
+    assert cells.shape[:2] == (8, 8)
+    assert np.abs(shards(out, "vectors")[2, :3] - wanted).max() < 0.02 * np.abs(wanted).max()
+
+
+def test_a_detectors_own_vectors_are_kept_as_they_are(tmp_path, monkeypatch):
+    out = detected(tmp_path, monkeypatch, "detector")
+    vectors = shards(out, "vectors")
+    assert vectors.shape == (5, MOST, 4)
+    assert vectors[:, 1:3].tolist() == [[[0, 1, 0, 0], [1, 0, 0, 0]]] * 5
+    assert np.abs(vectors[:, 0] - np.array([0.6, 0.9, 0.5, 1.0]) / 3).max() < 1e-3  # of the whole picture: their mean
+    said = Store.open(out).manifest
+    assert said["dim"] == 4
+    assert said["encoder"] == said["proposed"]["detector"]
+
+
+def test_a_detector_that_sees_no_numbers_stops_the_stage_and_names_the_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr(FakeDetector, "forward", broken)
+    with pytest.raises(Problem, match=r"images/0\.png: what the detector 'scratch' sees"):
+        detected(tmp_path, monkeypatch, "crops")
+
+
+def broken(self, pictures):
+    nothing = torch.full((1, 2, 4), torch.nan)
+    return SimpleNamespace(boxes=nothing, sure=nothing[..., 0], classes=nothing[..., :3], vectors=nothing)
+
+
+def test_the_sheet_shows_the_boxes_and_says_what_is_in_them(tmp_path, monkeypatch):
+    out = detected(tmp_path, monkeypatch, "crops")
+    with Image.open(out / "regions.png") as sheet:
+        drawn = np.asarray(sheet.convert("RGB")).reshape(-1, 3)
+    colours = {tuple(each) for each in np.unique(drawn, axis=0).tolist()}
+    assert {(0x12, 0x57, 0xD6), (0xD6, 0x00, 0x2F)} <= colours  # of the first box and of the second
+    assert (0x00, 0x80, 0x6A) not in colours  # there is no third
+
+
+def test_a_picture_reads_the_same_whoever_stands_beside_it(tmp_path):
+    stage.main("segments", **segmented(tmp_path / "a", 9))
+    alone = segmented(tmp_path / "b", 9)
+    settings = yaml.safe_load(alone["params"].read_text())
+    settings["patches"]["segments"]["shard"] = 9
+    alone["params"].write_text(yaml.safe_dump(settings))
+    stage.main("segments", **alone)
+    first, second = (tmp_path / name / "build" / "patches" / "segments" for name in "ab")
+    for name in ("vectors", "places", "classes"):
+        assert np.array_equal(shards(first, name), shards(second, name))
