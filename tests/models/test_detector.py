@@ -212,7 +212,7 @@ def test_a_detector_without_a_stated_size_is_one_sentence(shelf, tmp_path):
     with pytest.raises(Problem, match="states the size"):
         load_detector(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text('{"size": {"max_height": 5, "max_width": 5}}')
-    with pytest.raises(Problem, match="gives the size as .*max_height"):
+    with pytest.raises(Problem, match=r"gives the size as .*max_height"):
         load_detector(tmp_path)
 
 

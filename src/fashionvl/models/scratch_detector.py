@@ -89,7 +89,7 @@ def _begin(network: RTDetrV2ForObjectDetection) -> None:
 
 
 def _precise(network: RTDetrV2ForObjectDetection) -> list[nn.Module]:
-    """What must come out in float32 under autocast: what anchors and boxes are added to, and what losses are made of."""
+    """What must come out in float32 under autocast: what boxes are added up from, and what losses are of."""
     core = network.model
     heads = [*core.decoder.class_embed, *core.decoder.bbox_embed, core.enc_score_head, core.enc_bbox_head]
     return [*core.decoder_input_proj, *heads]

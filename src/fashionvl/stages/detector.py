@@ -113,7 +113,7 @@ def catalogue_of(folder: Path) -> Catalogue:
 
 
 def parts_of(catalogue: Catalogue) -> pd.DataFrame:
-    """The truth beside a sample -> one row a word of a box: picture, noun, word, x0, y0, x1, y1, in the order of file."""
+    """The truth beside a sample -> one row a word of a box: picture, noun, word, x0, y0, x1, y1, in its order."""
     products = catalogue.products
     pictures = catalogue.pictures.reset_index(names="picture")
     pictures["product_id"] = products["product_id"].to_numpy()[pictures["product"]]
