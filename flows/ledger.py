@@ -26,6 +26,7 @@ OUTPUTS = {
     "words": "build/words",
     "encoder": "build/encoder",
     "captioner": "build/captioner",
+    "detector": "build/detector",
     "patches": "build/patches/{item}",
     "align": "build/alignment/{item}",
     "pretrain": "build/runs/{item}",

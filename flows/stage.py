@@ -18,7 +18,7 @@ from pathlib import Path
 from flows import bell, env, facts, guard, ledger
 
 TRAINERS = (
-    *("encoder", "captioner", "pretrain", "contrast", "clip", "finetune"),
+    *("encoder", "captioner", "detector", "pretrain", "contrast", "clip", "finetune"),
     *("clock", "budget", "ablation", "ablation_tasks", "pace", "trial"),
 )
 RUN_FOLDER = b"run folder: "

@@ -17,6 +17,8 @@ ABLATED_TASKS = ("category", "sub_category", "captioning")  # the ablations rank
 DRIFTS = ("category", "sub_category", "words", "unknown", "colours", "encoder")
 DECAYS = ("linear", "cosine")
 INDICES = ("ivf", "hnsw")
+SCRATCH = "scratch"  # the detector that the stage of that name learns
+COARSEST = 32  # the scratch detector's coarsest map is this many times smaller than a picture
 PICTURES = ("none", "local", "all")
 PROPOSERS = ("detector", "segments")
 REGION_FEATURES = ("crops", "pooled", "detector")
@@ -168,6 +170,34 @@ class Encoder:
     lock: Lock
     augment: Augment
     training: Training
+
+
+@dataclass(frozen=True)
+class DetectorSizes:
+    """Of the scratch detector (models/scratch_detector.py)."""
+
+    channels: list[int]  # of the stem, and of the maps that are 4, 8, 16 and 32 times smaller than the picture
+    width: int  # of the maps that queries look at, and of the queries
+    inner: int
+    heads: int
+    layers: int  # of the decoder
+    queries: int  # objects that can be seen in a picture
+    noised: int  # true boxes that are noised and put right, beside them, in training
+
+
+@dataclass(frozen=True)
+class Detector:
+    """The scratch object detector, and the sample that it is learned from."""
+
+    products: int
+    sample_seed: int
+    least: int  # training boxes of a class that is learned
+    pixels: list[int]  # height, width of a picture
+    sizes: DetectorSizes
+    cells: int  # that are told of each object (tasks/cells.py)
+    crop: float  # how far a window moves and stretches, as a share of the picture
+    flip: bool
+    training: Training  # an epoch shows every picture once
 
 
 @dataclass(frozen=True)
@@ -431,10 +461,12 @@ class Params:
     run_clip: list[str]
     run_search: dict[str, str]  # who recalls: who re-ranks
     run_tasks: list[str]
+    run_detectors: list[str]
     catalogue: Catalogue
     text: Text
     words: Words
     encoder: Encoder
+    detector: Detector
     patches: dict[str, Patches]
     systems: dict[str, System]
     contrast: dict[str, Contrast]
@@ -470,6 +502,7 @@ def load(path: Path) -> Params:
     _check_ablation(params)
     _check_towers(params)
     _check_training(params)
+    _check_detector(params)
     _check_search(params)
     _check_keeping(params)
     for kind, patches in params.patches.items():
@@ -548,7 +581,7 @@ def _check_runs(params: Params) -> None:
 
 def _check_training(params: Params) -> None:
     """Every recipe can be followed."""
-    rows: dict[str, Any] = {"encoder": params.encoder, "captioner": params.captioner}
+    rows: dict[str, Any] = {name: getattr(params, name) for name in ("encoder", "captioner", "detector")}
     for name in ("systems", "contrast", "clip"):
         rows |= {f"{name}.{key}": value for key, value in getattr(params, name).items()}
     rows |= {f"finetune.{field.name}": getattr(params.finetune, field.name) for field in dataclasses.fields(Finetune)}
@@ -557,6 +590,22 @@ def _check_training(params: Params) -> None:
         _expect(recipe.decay in DECAYS, recipe.decay, f"one of {list(DECAYS)}", f"{where}.training.decay")
         two = len(recipe.betas) == 2 and all(0 <= beta < 1 for beta in recipe.betas)
         _expect(two, recipe.betas, "two numbers from 0 to below 1", f"{where}.training.betas")
+
+
+def _check_detector(params: Params) -> None:
+    """The scratch detector can be built, and there is at most one of it."""
+    wanted, asked, sizes = params.run_detectors, params.detector, params.detector.sizes
+    _expect(wanted in ([], [SCRATCH]), wanted, f"[] or [{SCRATCH}]", "run_detectors")
+    whole = len(asked.pixels) == 2 and all(side > 0 and side % COARSEST == 0 for side in asked.pixels)
+    _expect(whole, asked.pixels, f"[height, width], multiples of {COARSEST}", "detector.pixels")
+    _expect(len(sizes.channels) == 5, sizes.channels, "five numbers", "detector.sizes.channels")
+    shared = sizes.heads > 0 and sizes.width % sizes.heads == 0 and sizes.width % 4 == 0
+    _expect(shared, sizes.width, f"a multiple of 4 and of the {sizes.heads} heads", "detector.sizes.width")
+    for name in ("layers", "queries", "noised"):
+        _expect(getattr(sizes, name) > 0, getattr(sizes, name), "above 0", f"detector.sizes.{name}")
+    for name in ("products", "cells"):
+        _expect(getattr(asked, name) > 0, getattr(asked, name), "above 0", f"detector.{name}")
+    _expect(0 <= asked.crop < 0.5, asked.crop, "a share from 0 to below 0.5", "detector.crop")
 
 
 def _check_towers(params: Params) -> None:

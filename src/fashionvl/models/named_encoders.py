@@ -76,11 +76,11 @@ class SaliencyNet(nn.Module):
 
 def load_resnet(name: str) -> ResNetEncoder:
     """The ResNet of a folder or hub name, in eval mode; raises Problem when it is missing, broken or no ResNet."""
-    config = _load(name, AutoConfig)
+    config = load_named(name, AutoConfig)
     if config.model_type != "resnet":
         raise Problem(f"the patch encoder {name!r} is a {config.model_type}, and only ResNets can be used by name")
     mean, std, _ = _preprocessing(name)
-    encoder = ResNetEncoder(_load_complete(name, ResNetModel), dim=config.hidden_sizes[-1], mean=mean, std=std)
+    encoder = ResNetEncoder(load_complete(name, ResNetModel), dim=config.hidden_sizes[-1], mean=mean, std=std)
     return encoder.eval()
 
 
@@ -89,7 +89,7 @@ def load_saliency(name: str) -> SaliencyNet:
 
     Its preprocessor_config.json must be there: a segmenter has no customary size.
     """
-    network = _load_complete(name, AutoModelForSemanticSegmentation)
+    network = load_complete(name, AutoModelForSemanticSegmentation)
     mean, std, pixels = _preprocessing(name)
     if pixels is None:
         raise Problem(
@@ -133,7 +133,7 @@ def _fold(module: nn.Module) -> None:
             setattr(module, after, nn.Identity())
 
 
-def _load(name: str, kind: Any, **options: Any) -> Any:
+def load_named(name: str, kind: Any, **options: Any) -> Any:
     """`kind.from_pretrained(name)`, where every way to fail becomes one sentence."""
     if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
         raise Problem(f"there is no folder {name!r}; a network is named by its folder, or by owner/name on the hub")
@@ -144,9 +144,9 @@ def _load(name: str, kind: Any, **options: Any) -> Any:
         raise Problem(f"the network {name!r} cannot be loaded: {reason}") from None
 
 
-def _load_complete(name: str, kind: Any) -> nn.Module:
+def load_complete(name: str, kind: Any) -> nn.Module:
     """Weights that the files lack would be random; that is a Problem here."""
-    network, found = _load(name, kind, output_loading_info=True)
+    network, found = load_named(name, kind, output_loading_info=True)
     if found["missing_keys"]:
         raise Problem(f"the files of {name!r} lack weights of the network, {sorted(found['missing_keys'])[0]} first")
     return network
@@ -154,10 +154,16 @@ def _load_complete(name: str, kind: Any) -> nn.Module:
 
 def _preprocessing(name: str) -> tuple[tuple[float, ...], tuple[float, ...], int | None]:
     """-> mean, std of RGB in 0..1, and the side of the square picture (None where the files do not say)."""
-    found = cached_file(name, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
-    if found is None:
-        return MEAN, STD, None
-    stated = json.loads(Path(found).read_text(encoding="utf-8"))
+    stated = preprocessor(name)
     size = stated.get("size")
     side = size.get("height", size.get("shortest_edge")) if isinstance(size, dict) else size
     return tuple(stated.get("image_mean", MEAN)), tuple(stated.get("image_std", STD)), side
+
+
+def preprocessor(name: str) -> dict[str, Any]:
+    """What preprocessor_config.json of a folder or hub name says; nothing where there is none."""
+    found = cached_file(name, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
+    if found is None:
+        return {}
+    stated: dict[str, Any] = json.loads(Path(found).read_text(encoding="utf-8"))
+    return stated

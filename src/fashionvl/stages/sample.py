@@ -21,11 +21,13 @@ from pathlib import Path
 from fashionvl import stages
 from fashionvl.catalogue.problems import Problem
 from fashionvl.catalogue.sample import Item, items, pictures_of
+from fashionvl.catalogue.sample.scene import HEIGHT, WIDTH
 
 COLUMNS = (
     "product_id", "image_path", "title", "description", "category", "sub_category",
     "attributes", "split", "group_id", "view",
 )  # fmt: skip
+SIZE = (WIDTH, HEIGHT)  # of every picture
 PARTS = ("product_id", "view", "word", "x0", "y0", "x1", "y1")
 _CHUNK = 25  # products a task
 _WAVE = 40  # tasks a process between two pauses

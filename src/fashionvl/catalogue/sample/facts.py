@@ -270,3 +270,5 @@ POINTERS = _table("""
     zigzag: zigzag; argyle: argyle, diamond-patterned, diamonds; starry: starry, star-print, stars, star; leopard:
     leopard, leopard-print; melange: marl, melange, speckled, marled
 """)
+# A pattern is on the whole of a garment and no part of it: the words that point at each, by the one that is its alone.
+PATTERNS = {name: POINTERS[name] for name in PATTERN_SAID if name in POINTERS}
