@@ -63,6 +63,10 @@ def test_the_table_of_the_project_is_valid():
         (lambda raw: raw.update(run_regions={"fixed": "encoder"}), "run_regions lists 'fixed', which has grids"),
         (lambda raw: raw.update(run_regions={"objects": "encoder"}), r"run_regions\.objects must be 'detector', as"),
         (lambda raw: raw.update(run_regions={"segments": "detector"}), r"run_regions\.segments must be 'encoder', as"),
+        (
+            lambda raw: raw.update(run_regions={"objects": "detector"}),
+            r"run_detectors must be \[scratch\], whose regions objects has, not \[\]",
+        ),
         (lambda raw: raw.update(run_regions={"boxes": "encoder"}), r"no row 'boxes' under patches"),
         (lambda raw: raw.update(run_patches=["fixed"]), "neither run_patches nor run_regions lists"),
         (
@@ -83,6 +87,7 @@ def test_a_wrong_table_is_a_sentence_that_names_the_key(tmp_path, change, says):
 def test_kinds_with_regions_are_listed_by_what_they_are_made_from_and_read_by_a_system(tmp_path):
     def change(raw):
         raw["run_regions"] = {"objects": "detector", "segments": "encoder", "named": "encoder"}
+        raw["run_detectors"] = ["scratch"]
         named = raw["patches"]["objects"]["regions"] | {"detector": "some/yolos", "features": "detector"}
         raw["patches"]["named"] = raw["patches"]["objects"] | {"regions": named}
         raw["systems"]["kaleido"]["patches"] = raw["run"]["kaleido"] = "segments"

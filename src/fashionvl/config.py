@@ -559,8 +559,10 @@ def _check_runs(params: Params) -> None:
         regions = row(params.patches, kind, "patches").regions
         if regions is None:
             raise ConfigError(f"params.yaml: run_regions lists {kind!r}, which has grids; run_patches is for those")
-        said = "detector" if regions.detector == "scratch" else "encoder"
+        said = "detector" if regions.detector == SCRATCH else "encoder"
         _expect(source == said, source, f"{said!r}, as patches.{kind} is made from it", f"run_regions.{kind}")
+        learned = said == "encoder" or SCRATCH in params.run_detectors
+        _expect(learned, params.run_detectors, f"[{SCRATCH}], whose regions {kind} has", "run_detectors")
     for system in params.run_contrast:
         row(params.contrast, system, "contrast")
     for system in params.run_clip:

@@ -1,5 +1,6 @@
 """The stage `patches` for kinds with regions: what lies in the store, that a kill loses nothing, that it is shown."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 import yaml
 from PIL import Image, ImageDraw
 from torch import nn
+from transformers import YolosConfig, YolosForObjectDetection
 
 from fashionvl import checkpoint
 from fashionvl.catalogue.problems import Problem
@@ -47,7 +49,7 @@ class FakeDetector(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.weight = nn.Parameter(torch.eye(4))
+        self.register_buffer("shift", torch.eye(4))
 
     def forward(self, pictures):
         assert pictures.dtype == torch.uint8
@@ -55,11 +57,11 @@ class FakeDetector(nn.Module):
         boxes = torch.tensor([[[0.0, 0.0, 1.0, 0.5], [0.0, 0.5, 1.0, 1.0], [0.0, 0.51, 1.0, 1.0], [0.5, 0.5, 0.5, 1]]])
         sure = torch.tensor([[0.6, 0.9, 0.5, 1.0]])
         classes = torch.tensor([[[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
-        return SimpleNamespace(boxes=boxes, sure=sure, classes=classes, vectors=self.weight[None])
+        return SimpleNamespace(boxes=boxes, sure=sure, classes=classes, vectors=self.shift[None])
 
 
 def detected(folder, monkeypatch, features):
-    monkeypatch.setattr(stage, "load_detector", lambda name, scratch: FakeDetector())
+    monkeypatch.setattr(stage, "detector_of", lambda name, scratch: FakeDetector())
     asked = {"by": "detector", "detector": "scratch", "most": MOST, "classes": None, "features": features}
     places = make(folder, 5, kind="objects", splits=("val", "train"), regions=asked)
     dressed(folder, 5)
@@ -206,6 +208,26 @@ def test_a_detectors_own_vectors_are_kept_as_they_are(tmp_path, monkeypatch):
     said = Store.open(out).manifest
     assert said["dim"] == 4
     assert said["encoder"] == said["proposed"]["detector"]
+
+
+def test_a_detector_is_used_by_the_name_of_its_folder(tmp_path):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    network = YolosForObjectDetection(YolosConfig(**sizes, image_size=[64, 64], num_detection_tokens=5, num_labels=3))
+    network.save_pretrained(tmp_path / "net")
+    (tmp_path / "net" / "preprocessor_config.json").write_text(json.dumps({"size": {"height": 64, "width": 64}}))
+    asked = {"by": "detector", "detector": str(tmp_path / "net"), "most": MOST, "classes": None, "features": "detector"}
+    stage.main("objects", **make(tmp_path, 3, kind="objects", regions=asked))
+    out = tmp_path / "build" / "patches" / "objects"
+    assert Store.open(out).manifest["classes"] == ["LABEL_0", "LABEL_1", "LABEL_2"]
+    classes, stand = shards(out, "classes"), shards(out, "places")[:, 1:, 4] > 0
+    assert shards(out, "vectors").shape == (3, MOST, 16)
+    assert stand.any()
+    assert np.abs(classes[:, 1:].sum(axis=2, dtype=np.float32) - stand).max() < 2e-3
+
+
+def test_a_detector_that_is_not_learned_yet_is_a_sentence(tmp_path):
+    with pytest.raises(Problem, match="the stage that makes it has not finished"):
+        stage.main("objects", **make(tmp_path, 3, kind="objects"))
 
 
 def test_a_detector_that_sees_no_numbers_stops_the_stage_and_names_the_picture(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,6 +140,7 @@ def fitted(text: str, across: int, size: int) -> str:
     return text
 
 
+@cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """The letters of all drawings."""
     return ImageFont.load_default(size)

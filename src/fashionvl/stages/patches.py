@@ -24,7 +24,7 @@ from fashionvl.patches import store
 from fashionvl.stages import options, regions_sheet, run, visual_words
 from fashionvl.stages.encoders import load_encoder
 from fashionvl.stages.encoding import shards_of
-from fashionvl.stages.proposals import load_detector
+from fashionvl.stages.proposals import detector_of
 from fashionvl.stages.workshop import FOREGROUNDS, Workshop, mask_path, workshop
 
 REPORT_SECONDS = 5.0
@@ -46,7 +46,7 @@ def main(
     _check_row(row, f"patches.{kind}")
     encoder = load_encoder(row.encoder, build / "encoder", pixels=row.pixels)
     saliency = load_saliency(row.saliency) if row.saliency else None
-    detector = load_detector(row.regions.detector, build / "detector") if row.regions and row.regions.detector else None
+    detector = detector_of(row.regions.detector, build / "detector") if row.regions and row.regions.detector else None
     made_with = _made_with(kind, row, encoder, saliency, detector)
     shop = workshop(data, row, settings.catalogue.max_megapixels, encoder, saliency, detector)
     made_with["precision"] = str(shop.dtype).removeprefix("torch.")

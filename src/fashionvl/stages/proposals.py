@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from PIL import Image
 
 from fashionvl import checkpoint, config
 from fashionvl.catalogue.problems import Problem
+from fashionvl.models.detector import Detector, load_detector
 from fashionvl.patches import regions
 from fashionvl.patches.cutting import Box
 
@@ -29,38 +29,34 @@ class Proposed:
     vectors: NDArray[np.float32] | None = None
 
 
-def load_detector(name: str, scratch: Path) -> Any:
-    """The detector that a row names: `scratch` from the folder of the stage `detector`, or of a folder or hub name.
-
-    -> models.detector.Detector, in eval mode
-    """
-    from fashionvl.models import detector
-
+def detector_of(name: str, scratch: Path) -> Detector:
+    """The detector that a row names: `scratch` from the folder of the stage `detector`, or of a folder or hub name."""
     if name != "scratch":
-        return detector.load_detector(name)
+        return load_detector(name)
     checkpoint.read_card(scratch)  # a folder without one is not finished
-    return detector.load_detector(scratch)
+    return load_detector(scratch)
 
 
 @torch.inference_mode()
-def propose(picture: Image.Image, path: str, box: Box, asked: config.Regions, detector: Any) -> Proposed:
+def propose(picture: Image.Image, path: str, box: Box, asked: config.Regions, detector: Detector | None) -> Proposed:
     """The regions of one RGB picture, `asked.most` at most.
 
     path      what the picture is called
     box       of its foreground
-    detector  models.detector.Detector; None where nothing asks for one
+    detector  None where nothing asks for one
     Raises Problem where the detector finds no numbers.
     """
     return PROPOSERS[asked.by](picture, path, box, asked, detector)
 
 
-def _segments(picture: Image.Image, path: str, box: Box, asked: config.Regions, detector: Any) -> Proposed:
+def _segments(picture: Image.Image, path: str, box: Box, asked: config.Regions, detector: Detector | None) -> Proposed:
     return Proposed([regions.whole(picture), *regions.segments(picture, box, asked.most - 1)])
 
 
-def _detected(picture: Image.Image, path: str, box: Box, asked: config.Regions, detector: Any) -> Proposed:
+def _detected(picture: Image.Image, path: str, box: Box, asked: config.Regions, detector: Detector | None) -> Proposed:
+    assert detector is not None
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
-    seen = detector(pixels.to(next(detector.parameters()).device))
+    seen = detector(pixels.to(detector.shift.device))
     names = ("boxes", "sure", "classes", "vectors")
     boxes, sure, classes, vectors = (getattr(seen, name)[0].float().cpu().numpy() for name in names)
     if not all(np.isfinite(each).all() for each in (boxes, sure, classes, vectors)):
@@ -74,7 +70,7 @@ def _detected(picture: Image.Image, path: str, box: Box, asked: config.Regions, 
     )
 
 
-PROPOSERS: dict[str, Callable[[Image.Image, str, Box, config.Regions, Any], Proposed]] = {
+PROPOSERS: dict[str, Callable[[Image.Image, str, Box, config.Regions, Detector | None], Proposed]] = {
     "detector": _detected,
     "segments": _segments,
 }

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from fashionvl import config
 from fashionvl.catalogue.pictures import open_rgb
+from fashionvl.models.detector import Detector
 from fashionvl.models.named_encoders import SaliencyNet, frozen
 from fashionvl.patches import foreground
 from fashionvl.patches.foreground import Foreground
@@ -32,7 +32,7 @@ class Workshop:
     encoder   (N, 3, S, S) uint8 -> (N, D)
     saliency  the network of the setting `saliency`, None with any other
     dtype     what the encoder computes in
-    detector  of a kind with regions that asks for one (models/detector.py), None with any other
+    detector  of a kind with regions that asks for one, None with any other
     """
 
     root: Path
@@ -42,7 +42,7 @@ class Workshop:
     saliency: SaliencyNet | None
     device: torch.device
     dtype: torch.dtype
-    detector: Any = None
+    detector: Detector | None = None
 
     @property
     def pyramid(self) -> Pyramid:
@@ -64,7 +64,7 @@ def workshop(
     max_megapixels: float,
     encoder: nn.Module,
     saliency: SaliencyNet | None,
-    detector: Any = None,
+    detector: Detector | None = None,
 ) -> Workshop:
     """Bring the networks to the device, the encoder folded and in bf16 where the device computes in that."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
