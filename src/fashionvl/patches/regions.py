@@ -21,9 +21,9 @@ from fashionvl.patches.foreground import FAINT, SATURATION, border_distance
 from fashionvl.patches.glimpses import between
 
 WORKING_SIDE = 96  # pixels of the longer side of a copy of the foreground that segments are looked for in
-SCALES = (30.0, 100.0, 300.0)  # of felzenszwalb's method: a larger one lets more colours belong together
-LEAST = 0.004  # a segment that covers less of the foreground's box is no region
-NARROWEST = 0.04  # nor is one whose box is narrower than this share of the copy's longer side
+SCALES = (60.0, 200.0, 700.0)  # of felzenszwalb's method: a larger one lets more colours belong together
+LEAST = 0.01  # a segment that covers less of the foreground's box is no region
+NARROWEST = 0.06  # nor is one whose box is narrower than this share of the copy's longer side
 FULL = 0.3  # nor one that covers less of its own box: what lies around an edge
 ALIKE = 0.7  # two boxes whose intersection is a larger share of their union are nearly equal
 
