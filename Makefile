@@ -6,7 +6,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ablations trials check test test-all bench data ui serve clean-old
+.PHONY: help setup run ablations compare trials check test test-all bench data ui serve clean-old
 
 help: ## list the words
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -25,6 +25,9 @@ run: .venv/.ready ## catalogue in data/ (a generated sample, if nothing is there
 
 ablations: .venv/.ready ## the paper's Table 4, every column with every seed; goes on where it was stopped
 	@$(BIN)/dvc repro ablations/dvc.yaml
+
+compare: .venv/.ready ## the family of systems, pre-trained for the same time; goes on where it was stopped
+	@$(BIN)/dvc repro compare/dvc.yaml
 
 trials: .venv/.ready ## dual encoders taught for the same time, every row with every seed; goes on where it was stopped
 	@$(BIN)/dvc repro trials/dvc.yaml

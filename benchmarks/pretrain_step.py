@@ -32,7 +32,7 @@ from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.pyramid import KALEIDO
 from fashionvl.patches.store import VERSION, Store, write_shard
 from fashionvl.stages import machine
-from fashionvl.tasks import pretrain
+from fashionvl.tasks import pretrain, spoil
 from fashionvl.tasks.pairs import Shop
 from fashionvl.training import chance_of
 
@@ -58,7 +58,7 @@ def read_catalogue(folder: Path, most: int) -> Catalogue:
     return Catalogue(products, pictures, folder)
 
 
-def questions(of: Catalogue, folder: Path, size: dict, objectives: list[str], count: int) -> list[pretrain.Question]:
+def questions(of: Catalogue, folder: Path, size: dict, objectives: list[str], count: int) -> list[spoil.Question]:
     """The first batches of an epoch, made once and given to both models."""
     texts = of.texts(["title", "description", "attributes.colour", "attributes.pattern"])
     vocabulary = words.learn(texts, vocabulary=VOCABULARY, slots=64)
@@ -71,18 +71,18 @@ def questions(of: Catalogue, folder: Path, size: dict, objectives: list[str], co
     manifest = {"version": VERSION, "dim": size["dim"], "grids": KALEIDO.sides, "shards": [shard]}
     (path / "manifest.json").write_text(json.dumps(manifest))
     store = Store.open(path)
-    desk = pretrain.Desk(vocabulary, vocabulary.encode(texts), store, objectives, [], Aligned.none(len(store)))
-    draw = pretrain.drawing(desk, Shop.of(of, "train"), batch=size["batch"], same_kind=0.5, chance=chance_of(7))
+    desk = spoil.Desk(vocabulary, vocabulary.encode(texts), store, objectives, [], Aligned.none(len(store)))
+    draw = spoil.drawing(desk, Shop.of(of, "train"), batch=size["batch"], same_kind=0.5, chance=chance_of(7))
     return [draw(step, 0, 1) for step in range(count)]
 
 
-def ours(size: dict, objectives: list[str]) -> Callable[[pretrain.Question], None]:
+def ours(size: dict, objectives: list[str]) -> Callable[[spoil.Question], None]:
     """One step of this project."""
     sizes = {name: size[name] for name in ("width", "layers", "heads", "inner", "dim")}
     model = SingleStream(vocabulary=VOCABULARY, dropout=DROPOUT, objectives=objectives, **sizes).train()
     adam = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
-    def step(question: pretrain.Question) -> None:
+    def step(question: spoil.Question) -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             sums = pretrain.losses_of(model, question)
         sum(value / max(1.0, question.counts[name]) for name, value in sums.items()).backward()
@@ -92,12 +92,12 @@ def ours(size: dict, objectives: list[str]) -> Callable[[pretrain.Question], Non
     return step
 
 
-def encoder_alone(size: dict) -> Callable[[pretrain.Question], None]:
+def encoder_alone(size: dict) -> Callable[[spoil.Question], None]:
     """Forward and backward of the encoder's layers only: no embeddings, heads, losses or optimiser."""
     sizes = {name: size[name] for name in ("width", "layers", "heads", "inner", "dim")}
     model = SingleStream(vocabulary=VOCABULARY, dropout=DROPOUT, objectives=["itm"], **sizes).train()
 
-    def step(question: pretrain.Question) -> None:
+    def step(question: spoil.Question) -> None:
         batch = question.batch
         shape = (len(batch.words), batch.words.shape[1] + KALEIDO.patches, size["width"])
         x = torch.randn(shape, dtype=torch.bfloat16, requires_grad=True)
@@ -111,7 +111,7 @@ def encoder_alone(size: dict) -> Callable[[pretrain.Question], None]:
     return step
 
 
-def theirs(size: dict) -> Callable[[pretrain.Question], None]:
+def theirs(size: dict) -> Callable[[spoil.Question], None]:
     """One step of VisualBERT as its documentation shows it."""
     config = VisualBertConfig(
         vocab_size=VOCABULARY,
@@ -126,7 +126,7 @@ def theirs(size: dict) -> Callable[[pretrain.Question], None]:
     model = VisualBertForPreTraining(config).train()
     adam = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
-    def step(question: pretrain.Question) -> None:
+    def step(question: spoil.Question) -> None:
         batch = question.batch
         with torch.autocast("cpu", dtype=torch.bfloat16):
             said = model(
@@ -144,7 +144,7 @@ def theirs(size: dict) -> Callable[[pretrain.Question], None]:
     return step
 
 
-def labels_of(question: pretrain.Question) -> Tensor:
+def labels_of(question: spoil.Question) -> Tensor:
     """The same hidden words as VisualBERT wants them: -> (B, T + P) int64, IGNORE elsewhere."""
     batch: Batch = question.batch
     labels = torch.full((len(batch.words), batch.words.shape[1] + KALEIDO.patches), IGNORE)
@@ -154,7 +154,7 @@ def labels_of(question: pretrain.Question) -> Tensor:
     return labels
 
 
-def encoder_flop(size: dict, question: pretrain.Question) -> float:
+def encoder_flop(size: dict, question: spoil.Question) -> float:
     """Multiplications and additions of forward and backward in the encoder, as executed (the last layer answers at
     the positions that are asked for only)."""
     rows, tokens = len(question.itm), question.batch.words.shape[1] + KALEIDO.patches
@@ -179,7 +179,7 @@ def matmul_rate() -> float:
     return best
 
 
-def seconds(step: Callable[[pretrain.Question], None], batches: list[pretrain.Question]) -> float:
+def seconds(step: Callable[[spoil.Question], None], batches: list[spoil.Question]) -> float:
     began = time.perf_counter()
     for question in batches:
         step(question)
@@ -190,11 +190,11 @@ def measure(name: str, of: Catalogue, folder: Path, rounds: int, count: int) -> 
     """Interleaved rounds over the same batches -> medians."""
     size = SIZES[name]
     pair = questions(of, folder, size, ["mlm", "itm"], count)
-    seven = questions(of, folder, size, list(pretrain.OBJECTIVES), count)
+    seven = questions(of, folder, size, list(spoil.OBJECTIVES), count)
     runs = {
         "ours": (ours(size, ["mlm", "itm"]), pair),
         "theirs": (theirs(size), pair),
-        "seven": (ours(size, list(pretrain.OBJECTIVES)), seven),
+        "seven": (ours(size, list(spoil.OBJECTIVES)), seven),
         "encoder": (encoder_alone(size), pair),
     }
     for step, batches in runs.values():

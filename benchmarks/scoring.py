@@ -64,7 +64,7 @@ def plain(
         rows = slice(at, at + matching.PAIRS_AT_ONCE)
         ids, patches = desk.texts.ids[products[rows]], desk.store.clean(pictures[rows])
         shown = torch.ones(patches.shape[:2], dtype=torch.bool)
-        places, levels = desk.store.pyramid.places(), desk.store.pyramid.levels_of()
+        places, levels = desk.store.layout.places(), desk.store.layout.levels_of()
         states = model(Batch(ids, ids != desk.words.pad, patches, shown, places, levels))
         scores.append(model.log_odds(states).double().numpy())
     return np.concatenate(scores)

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-PIPELINES = ("dvc.yaml", "ablations/dvc.yaml", "trials/dvc.yaml")
+PIPELINES = ("dvc.yaml", "ablations/dvc.yaml", "trials/dvc.yaml", "compare/dvc.yaml")
 SETTINGS = {
     "checkpoints": ("last", "none"),  # whether the weights of finished trainings go to MLflow
     "pictures": (
@@ -65,9 +65,12 @@ def _named(stage: str, item: str | None, values: dict, root: Path) -> list[str]:
         for body in read(file)["stages"].values():
             recipe = body.get("do", body)
             words = str(recipe.get("cmd", "")).split()
-            runs = "flows.stage" in words and words[words.index("flows.stage") + 1] == stage
-            if runs and item in (items := _items(body, values)):
-                return [_filled(name, items[item], values) for name in recipe.get("params", [])]
+            called = words[words.index("flows.stage") + 1 :] if "flows.stage" in words else []
+            if called[:1] != [stage]:
+                continue
+            for said in _items(body, values):
+                if [_filled(word, said, values) for word in called[1:2]] == ([item] if item else []):
+                    return [_filled(name, said, values) for name in recipe.get("params", [])]
     return []
 
 
@@ -76,18 +79,17 @@ def _filled(name: str, said: dict[str, str], values: dict) -> str:
     return re.sub(r"\$\{([^}]+)\}", lambda found: said.get(found[1]) or str(_value(found[1], values)), name)
 
 
-def _items(body: dict, values: dict) -> dict[str | None, dict[str, str]]:
-    """Every item of an entry of a DVC file, and what stands for `key` and `item` in it; None where it has none."""
+def _items(body: dict, values: dict) -> list[dict[str, str]]:
+    """What stands for `key` and `item` in every item of an entry of a DVC file; nothing in one that has no items."""
     if "matrix" in body:
         axes = {axis: list(_value(of.strip("${}"), values)) for axis, of in body["matrix"].items()}
         found = (dict(zip(axes, map(str, those), strict=True)) for those in itertools.product(*axes.values()))
-        joined = {"-".join(those.values()): those for those in found}
-        return {key: {"key": key, **{f"item.{k}": v for k, v in those.items()}} for key, those in joined.items()}
+        return [{"key": "-".join(those.values()), **{f"item.{k}": v for k, v in those.items()}} for those in found]
     if "foreach" in body:
         items = _value(body["foreach"].strip("${}"), values)
         named = items if isinstance(items, dict) else {name: name for name in items}
-        return {key: {"key": key, "item": str(item)} for key, item in named.items()}
-    return {None: {}}
+        return [{"key": key, "item": str(item)} for key, item in named.items()]
+    return [{}]
 
 
 def _value(name: str, values: dict) -> Any:

@@ -39,11 +39,12 @@ OUTPUTS = {
     "yardsticks": "build/metrics/yardsticks.json",
     "report": "build/report",
     "compare": "build/metrics/compare.json",
-    "clock": "build/clock",
-    "budget": "build/ablations/{item}",
-    "ablation": "build/ablations/{item}",
-    "ablation_tasks": "build/ablation_tasks/{item}",
+    "clock": "build/clock/{item}",
+    "budget": "build/{study}s/{name}",
+    "ablation": "build/{study}s/{name}",
+    "ablation_tasks": "build/{study}_tasks/{name}",
     "ablations": "build/metrics/ablations.md",
+    "comparison": "build/metrics/comparisons.md",
     "pace": "build/trials/pace",
     "trial": "build/trials/{item}",
     "trials": "build/metrics/trials.md",
@@ -58,6 +59,7 @@ KEPT = (
     "compare.json",
     "yardsticks.json",
     "ablations.md",
+    "comparisons.md",
     "trials.md",
     "history.jsonl",
     "confusion.png",
@@ -67,6 +69,13 @@ KEPT = (
 def folder() -> Path:
     """Where the entries lie."""
     return env.work() / "mirror"
+
+
+def output_of(stage: str, item: str | None) -> Path | None:
+    """What a stage leaves; the runs of studies other than the ablations say which: comparison.oscar-1."""
+    study, _, name = (item or "").rpartition(".")
+    where = OUTPUTS.get(stage)
+    return Path(where.format(item=item, study=study or "ablation", name=name)) if where else None
 
 
 def waiting() -> list[Path]:
@@ -164,7 +173,7 @@ class Entry:
         place = self.place or self.open(None)
         place.mkdir(parents=True, exist_ok=True)
         if code == 0:
-            output = Path(OUTPUTS[self.stage].format(item=self.item)) if self.stage in OUTPUTS else place
+            output = output_of(self.stage, self.item) or place
             for file in [output] if output.is_file() else [output / name for name in KEPT]:
                 if file.exists() and output != place:
                     shutil.copy2(file, place / file.name)

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from flows import env, graph, ledger
 
 
@@ -16,6 +18,13 @@ def folder() -> Path:
     place = env.work() / "flow"
     place.mkdir(parents=True, exist_ok=True)
     return place
+
+
+def to_register(root: Path = env.ROOT) -> list[str]:
+    """The rows of `run` that become versions: all that read grids, since a version opens pictures by itself, and none
+    finds regions."""
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    return [system for system, kind in params["run"].items() if kind not in params.get("run_regions", {})]
 
 
 def is_settled(systems: list[str], root: Path = env.ROOT) -> bool:

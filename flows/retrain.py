@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import get_run_context
@@ -198,9 +197,12 @@ def _evaluate(story: tell.Story, system: str | None, root: Path = env.ROOT) -> N
 
 def _systems(system: str | None, root: Path) -> list[str]:
     """The rows to register; raises Stopped for one that is not trained."""
-    rows = list(yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["run"])
+    rows = notes.to_register(root)
     if system is not None and system not in rows:
-        raise Stopped(f"{system!r} is no row of `run` in params.yaml ({', '.join(rows)}), so nothing trains it")
+        raise Stopped(
+            f"{system!r} is no row of `run` in params.yaml that is registered ({', '.join(rows)}): nothing trains it,"
+            " or it reads regions"
+        )
     return rows if system is None else [system]
 
 

@@ -101,7 +101,7 @@ def main() -> int:
 
 def _rest(root: Path = env.ROOT) -> str:
     """What there is to do although no stage is stale; empty when nothing is. Asks DVC only where there is a feed."""
-    if not notes.is_settled(list(yaml.safe_load((root / "params.yaml").read_text())["run"]), root):
+    if not notes.is_settled(notes.to_register(root), root):
         return "to register what was made"
     if data.facts(root).get("feed"):
         from flows import ingest

@@ -12,9 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
-from flows import env, registry, stage
+from flows import env, notes, registry, stage
 
 
 def pointer(system: str) -> Path:
@@ -71,7 +69,7 @@ def _forget(system: str, model: Path) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Point, then become the service; 2 with a sentence where that cannot be done."""
     env.apply()
-    rows = list(yaml.safe_load((env.ROOT / "params.yaml").read_text(encoding="utf-8"))["run"])
+    rows = notes.to_register(env.ROOT)
     named = bool(arguments) and not arguments[0].startswith("-")
     system, rest = (arguments[0], arguments[1:]) if named else (rows[0] if rows else "", arguments)
     try:

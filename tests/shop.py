@@ -11,8 +11,9 @@ from fashionvl.alignment import Aligned
 from fashionvl.catalogue import Catalogue
 from fashionvl.patches.pyramid import KALEIDO, Pyramid
 from fashionvl.patches.store import VERSION, Store, write_shard
-from fashionvl.tasks.pretrain import OBJECTIVES, Desk
+from fashionvl.tasks.spoil import PUZZLES, Desk
 
+OBJECTIVES = ("mlm", "itm", *PUZZLES)  # of Kaleido-BERT
 COLOURS = ("black", "white", "red", "green", "blue", "camel")
 THINGS = ("jeans", "shirt", "boots", "parka")
 
@@ -53,6 +54,30 @@ def store(folder: Path, of: Catalogue, dim: int = 12, seed: int = 0, pyramid: Py
     entry = {"file": path.name, "rows": len(vectors)}
     manifest = {"version": VERSION, "dim": dim, "grids": pyramid.sides, "shards": [entry]}
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    return Store.open(folder)
+
+
+def regions(folder: Path, of: Catalogue, most: int = 6, dim: int = 12, seed: int = 0) -> Store:
+    """Regions that tell the product: the whole picture, then one to five of them, surely of the class of its thing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng(seed)
+    thing = np.unique(of.products["sub_category"].to_numpy()[of.pictures["product"]], return_inverse=True)[1]
+    names, rows = sorted(THINGS), len(thing)
+    there = np.arange(most) < draw.integers(2, most + 1, size=rows)[:, None]
+    vectors = draw.random((len(names), dim))[thing][:, None] * 3 + draw.random((rows, most, dim))
+    corner, size = draw.random((rows, most, 2)) / 2, 0.1 + draw.random((rows, most, 2)) / 3
+    corner[:, 0], size[:, 0] = 0.0, 1.0
+    sides = [corner[..., 0], corner[..., 0] + size[..., 0], corner[..., 1], corner[..., 1] + size[..., 1]]
+    places = np.stack([*sides, size.prod(axis=2)], axis=2)
+    classes = np.full((rows, most, len(names)), 0.1 / (len(names) - 1))
+    classes[np.arange(rows), :, thing] = 0.9
+    classes[:, 0] = 0.0
+    entry: dict = {"file": "vectors-00000.npy", "rows": rows}
+    for what, values, kind in (("vectors", vectors, "f2"), ("places", places, "f4"), ("classes", classes, "f2")):
+        path = write_shard(folder, 0, (values * there[..., None]).astype(kind), what)
+        entry |= {} if what == "vectors" else {what: {"file": path.name}}
+    made = {"version": VERSION, "dim": dim, "regions": most, "classes": names, "encoder": {"name": "drawn"}}
+    (folder / "manifest.json").write_text(json.dumps({**made, "shards": [entry]}))
     return Store.open(folder)
 
 

@@ -4,7 +4,7 @@ import torch
 
 from fashionvl import training
 from fashionvl.models.single_stream import SingleStream
-from fashionvl.tasks import acquaint, pretrain
+from fashionvl.tasks import acquaint
 from fashionvl.tasks.pairs import Shop
 from fashionvl.words import rarity_of
 
@@ -22,9 +22,7 @@ def desk(of, tmp_path):
 def model_for(desk):
     torch.manual_seed(0)
     sizes = {"width": 32, "layers": 1, "heads": 2, "inner": 64, "dropout": 0.0}
-    return SingleStream(
-        vocabulary=desk.words.vocabulary, dim=desk.store.dim, objectives=list(pretrain.OBJECTIVES), **sizes
-    )
+    return SingleStream(vocabulary=desk.words.vocabulary, dim=desk.store.dim, objectives=list(shop.OBJECTIVES), **sizes)
 
 
 def likeness_of_own_and_other(model, of, desk):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fashionvl import words as wording
+from fashionvl.batches import Pictures
 from fashionvl.catalogue.problems import Problem
 from fashionvl.masking import IGNORE
 from fashionvl.models.reading import Reading
@@ -43,7 +44,7 @@ def desk_of(folder, pyramid: Pyramid = KALEIDO, slots: int = SLOTS) -> Desk:
 def encoder(desk: Desk, spread: float = 0.02, **changes) -> SingleStream:
     """A random encoder; a larger `spread` of its weights makes it say things with more confidence."""
     torch.manual_seed(0)
-    sizes = {"width": 32, "layers": 2, "heads": 4, "inner": 64, "dropout": 0.0, "grids": desk.store.pyramid.sides}
+    sizes = {"width": 32, "layers": 2, "heads": 4, "inner": 64, "dropout": 0.0, "grids": desk.store.layout.sides}
     sizes |= {"vocabulary": desk.words.vocabulary, "dim": desk.store.dim, "objectives": ["mlm"], **changes}
     model = SingleStream(**sizes).eval()
     with torch.no_grad():
@@ -58,26 +59,27 @@ def asked(desk: Desk, rows: int = 6, modes=MODES) -> Question:
     return captioning.ask(desk, 2 * products, products, modes=modes)
 
 
-def states(model: SingleStream, said: Tensor, patches: Tensor) -> Tensor:
+def states(model: SingleStream, said: Tensor, pictures: Pictures) -> Tensor:
     """(B, T + P, C)   of all that `causal` reads"""
-    shown = captioning.prefix_mask(said.shape[1], patches.shape[1]).expand(len(said), -1, -1)
+    shown = captioning.prefix_mask(said.shape[1], pictures.shown)
     with torch.no_grad():
-        return model.read(model.words(said), captioning._look(model, patches), shown)
+        return model.read(model.words(said), model.look(pictures), shown)
 
 
-def scores_of(model: SingleStream, said: Tensor, patches: Tensor) -> Tensor:
+def scores_of(model: SingleStream, said: Tensor, pictures: Pictures) -> Tensor:
     """(B, T, V) float   log-probabilities of the piece behind each slot, by the full forward"""
-    return model.name_words(states(model, said, patches)[:, : said.shape[1]]).log_softmax(dim=2).detach()
+    return model.name_words(states(model, said, pictures)[:, : said.shape[1]]).log_softmax(dim=2).detach()
 
 
 def search(model: SingleStream, desk: Desk, pictures: Tensor, **how) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
-        return saying.search(model, desk.words, captioning._look(model, desk.store.clean(pictures)), **how)
+        return saying.search(model, desk.words, desk.store.pictures(pictures), **how)
 
 
 def test_the_prefix_mask_written_out():
     rows = ["x..xx", "xx.xx", "xxxxx", "x..xx", "x..xx"]  # [CLS], two words, two patches
-    assert captioning.prefix_mask(3, 2).tolist() == [[letter == "x" for letter in row] for row in rows]
+    found = captioning.prefix_mask(3, torch.ones(1, 2, dtype=torch.bool))[0]
+    assert found.tolist() == [[letter == "x" for letter in row] for row in rows]
 
 
 @pytest.mark.parametrize("meeting", [True, False])
@@ -90,7 +92,7 @@ def test_a_later_word_changes_not_a_bit_before_it(desk, meeting, dropout):
     read = []
     for said in (question.said, other):
         torch.manual_seed(1)
-        read.append(states(model, said, question.patches))
+        read.append(states(model, said, question.pictures))
     assert torch.equal(read[0][:, :5], read[1][:, :5])  # [CLS] and the words before
     assert torch.equal(read[0][:, slots:], read[1][:, slots:])  # the patches
     assert not torch.equal(read[0][:, 5:slots], read[1][:, 5:slots])
@@ -198,10 +200,10 @@ def test_products_without_a_text_are_left_out(desk):
 def test_what_is_read_on_is_what_is_read_at_once(desk, meeting):
     model, question, beam = encoder(desk, spread=0.1, meeting=meeting), asked(desk, rows=3), 2
     texts = [question.said, question.said.roll(1, dims=0)]  # two hypotheses a picture, of words that differ
-    expected = torch.stack([states(model, said, question.patches)[:, : said.shape[1]] for said in texts], dim=1)
+    expected = torch.stack([states(model, said, question.pictures)[:, : said.shape[1]] for said in texts], dim=1)
     with torch.no_grad():
-        patches = captioning._look(model, question.patches)
-        reading = Reading(model, question.said[:, :1], patches, words=beam * (SLOTS - 2))
+        patches, shown = model.look(question.pictures), question.pictures.shown
+        reading = Reading(model, question.said[:, :1], patches, shown, words=beam * (SLOTS - 2))
         torch.testing.assert_close(reading.cls, expected[:, 0, 0], atol=1e-4, rtol=0)
         seen = torch.zeros(3, beam, reading.room, dtype=torch.bool)
         seen[:, :, : reading.length] = True
@@ -213,11 +215,11 @@ def test_what_is_read_on_is_what_is_read_at_once(desk, meeting):
             torch.testing.assert_close(read, expected[:, :, slot], atol=1e-4, rtol=0)
 
 
-def greedy(model: SingleStream, desk: Desk, patches: Tensor, longest: int) -> list[int]:
+def greedy(model: SingleStream, desk: Desk, picture: Pictures, longest: int) -> list[int]:
     """One picture, the likeliest piece that may be said again and again, by the full forward."""
     said, sep = [desk.words.id_of("[CLS]")], desk.words.id_of("[SEP]")
     while len(said) <= longest:
-        scores = scores_of(model, torch.tensor([said]), patches[None])[0, -1]
+        scores = scores_of(model, torch.tensor([said]), picture)[0, -1]
         said.append(int(scores.masked_fill(saying.silent(desk.words), -torch.inf).argmax()))
         if said[-1] == sep:
             break
@@ -228,8 +230,8 @@ def greedy(model: SingleStream, desk: Desk, patches: Tensor, longest: int) -> li
 def test_a_beam_of_one_is_greedy(small, spread):
     model = encoder(small, spread, meeting=True)
     said = search(model, small, torch.arange(8), beam=1, longest=9)[0]
-    for row, patches in zip(said.tolist(), small.store.clean(range(8)), strict=True):
-        pieces = greedy(model, small, patches, 9)
+    for number, row in enumerate(said.tolist()):
+        pieces = greedy(model, small, small.store.pictures([number]), 9)
         assert row == pieces + [small.words.id_of("[SEP]")] * (10 - len(pieces))
 
 
@@ -239,7 +241,7 @@ def test_a_score_is_the_mean_log_probability_of_the_text(small, beam, spread):
     model, sep = encoder(small, spread), small.words.id_of("[SEP]")
     said, score = search(model, small, torch.arange(8), beam=beam, longest=9)
     read = torch.cat([torch.full((8, 1), small.words.id_of("[CLS]")), said], dim=1)
-    likely = scores_of(model, read, small.store.clean(range(8)))[:, :-1].gather(2, said[:, :, None])[..., 0]
+    likely = scores_of(model, read, small.store.pictures(range(8)))[:, :-1].gather(2, said[:, :, None])[..., 0]
     counted = (said == sep).cumsum(dim=1) <= 1  # up to the first [SEP]
     torch.testing.assert_close((likely * counted).sum(dim=1) / counted.sum(dim=1), score, atol=1e-4, rtol=0)
     assert not saying.silent(small.words)[said].any()
@@ -251,12 +253,13 @@ def test_a_wide_beam_finds_the_best_text_there_is(small):
     said, score = search(model, small, torch.tensor([3]), beam=words.vocabulary, longest=2)
     cls, sep, speakable = words.id_of("[CLS]"), words.id_of("[SEP]"), (~saying.silent(words)).nonzero()[:, 0]
     firsts = speakable[speakable != sep]
-    patches = small.store.clean([3])
+    picture = small.store.pictures([3])
     begun = torch.stack([torch.full_like(firsts, cls), firsts], dim=1)
-    then = scores_of(model, begun, patches.expand(len(firsts), -1, -1))
+    then = scores_of(model, begun, picture[torch.zeros(len(firsts), dtype=torch.int64)])
     ended = torch.cartesian_prod(firsts, firsts)
     full = torch.cat([torch.full((len(ended), 1), cls), ended], dim=1)
-    last = torch.cat([scores_of(model, part, patches.expand(len(part), -1, -1))[:, 2, sep] for part in full.split(500)])
+    same = torch.zeros(500, dtype=torch.int64)
+    last = torch.cat([scores_of(model, part, picture[same[: len(part)]])[:, 2, sep] for part in full.split(500)])
     empty = then[:1, 0, sep]
     one = (then[:, 0].gather(1, firsts[:, None])[:, 0] + then[:, 1, sep]) / 2
     both = (then[:, 0].gather(1, firsts[:, None]) + then[:, 1][:, firsts]).flatten()
@@ -268,7 +271,7 @@ def test_a_wide_beam_finds_the_best_text_there_is(small):
 def test_texts_of_unlike_length_are_ranked_by_their_mean():
     """One text is over (-1.2 a piece); the other may go on: a piece for -0.9 makes it -1.1, [SEP] costs more."""
     sep, never = 0, torch.zeros(4, dtype=torch.bool)
-    begun = saying.Hypotheses.none(1, 2, most=4, prefix=1, sep=sep, device=torch.device("cpu"))
+    begun = saying.Hypotheses.none(torch.ones(1, 1, dtype=torch.bool), 2, most=4, sep=sep)
     begun.said[0, 1, :2] = torch.tensor([2, 3])
     over = torch.tensor([[True, False]])
     begun = replace(begun, total=torch.tensor([[-2.4, -2.4]]), length=torch.full((1, 2), 2.0), over=over)
@@ -308,7 +311,7 @@ def learned(tmp_path_factory) -> tuple[SingleStream, Desk]:
 @pytest.mark.parametrize(("mode", "beam"), [("causal", 1), ("causal", 4), ("mask_all", 1)])
 def test_texts_learned_by_heart_are_said(learned, mode, beam):
     model, desk = learned
-    told = captioning.caption(model, desk.words, desk.store.clean(2 * torch.arange(5)), mode=mode, beam=beam)
+    told = captioning.caption(model, desk.words, desk.store.pictures(2 * torch.arange(5)), mode=mode, beam=beam)
     assert len(set(told)) > 2
     assert told == [desk.words.decode(row) for row in desk.texts.ids[:5].tolist()]
     assert told[0] == TEXTS[0][: len(told[0])]
@@ -317,8 +320,8 @@ def test_texts_learned_by_heart_are_said(learned, mode, beam):
 @pytest.mark.parametrize("mode", MODES)
 def test_a_caption_is_no_longer_than_asked(learned, mode):
     model, desk = learned
-    whole = captioning.caption(model, desk.words, desk.store.clean([0, 2]), mode=mode, beam=1)
-    short = captioning.caption(model, desk.words, desk.store.clean([0, 2]), mode=mode, beam=1, longest=3)
+    whole = captioning.caption(model, desk.words, desk.store.pictures([0, 2]), mode=mode, beam=1)
+    short = captioning.caption(model, desk.words, desk.store.pictures([0, 2]), mode=mode, beam=1, longest=3)
     for text, start in zip(whole, short, strict=True):
         assert text.startswith(start)
         assert len(desk.words.encode([start]).ids[0].nonzero()) <= 5
@@ -327,17 +330,17 @@ def test_a_caption_is_no_longer_than_asked(learned, mode):
 def test_more_pictures_than_are_read_at_once(learned, monkeypatch):
     model, desk = learned
     pictures = 2 * torch.arange(5)
-    together = captioning.caption(model, desk.words, desk.store.clean(pictures), mode="mask_all")
+    together = captioning.caption(model, desk.words, desk.store.pictures(pictures), mode="mask_all")
     monkeypatch.setattr(captioning, "AT_ONCE", 2)
-    assert captioning.caption(model, desk.words, desk.store.clean(pictures), mode="mask_all") == together
-    assert captioning.caption(model, desk.words, desk.store.clean(pictures), mode="causal", beam=2) == together
+    assert captioning.caption(model, desk.words, desk.store.pictures(pictures), mode="mask_all") == together
+    assert captioning.caption(model, desk.words, desk.store.pictures(pictures), mode="causal", beam=2) == together
 
 
 def test_wrong_ways_of_captioning_are_a_sentence(learned):
     model, desk = learned
-    patches = desk.store.clean([0])
+    pictures = desk.store.pictures([0])
     with pytest.raises(Problem, match="no way of captioning called 'sideways'"):
-        captioning.caption(model, desk.words, patches, mode="sideways")
+        captioning.caption(model, desk.words, pictures, mode="sideways")
     for longest in (0, SLOTS - 1):
         with pytest.raises(Problem, match=f"1 to {SLOTS - 2} word pieces"):
-            captioning.caption(model, desk.words, patches, mode="causal", longest=longest)
+            captioning.caption(model, desk.words, pictures, mode="causal", longest=longest)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-APART = ("ablations/dvc.yaml", "trials/dvc.yaml")  # asked for by name
+APART = ("ablations/dvc.yaml", "trials/dvc.yaml", "compare/dvc.yaml")  # asked for by name
 STAGES = {
     f"{file}:{name}" if file in APART else name: body.get("do", body)
     for file in ("dvc.yaml", *APART)
@@ -51,7 +51,7 @@ def test_dvc_knows_every_file_a_stage_imports_and_no_other(name, imports):
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_is_one_command_through_the_guard(name):
     # With one command the shell makes way for it, so that the stage's parent is DVC and dies with it.
-    assert re.fullmatch(r"exec python -m flows\.stage \w+( \$\{(item|key)\})?", STAGES[name]["cmd"])
+    assert re.fullmatch(r"exec python -m flows\.stage \w+( (\w+\.)?\$\{(item|key)\}| \w+)?", STAGES[name]["cmd"])
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -6,7 +6,7 @@ import shop
 import torch
 
 from fashionvl.models.single_stream import SingleStream
-from fashionvl.tasks import matching, pretrain
+from fashionvl.tasks import matching, spoil
 from fashionvl.tasks.pairs import Pairs
 
 
@@ -25,7 +25,7 @@ def model(desk):
     torch.manual_seed(0)
     sizes = {"width": 32, "layers": 2, "heads": 4, "inner": 64, "dropout": 0.0}
     return SingleStream(
-        vocabulary=desk.words.vocabulary, dim=desk.store.dim, objectives=list(pretrain.OBJECTIVES), **sizes
+        vocabulary=desk.words.vocabulary, dim=desk.store.dim, objectives=list(shop.OBJECTIVES), **sizes
     ).eval()
 
 
@@ -38,7 +38,9 @@ def plain(model, desk, picture, product):
     """One pair by itself, all of it read, nothing re-used."""
     one = torch.tensor([product]), torch.tensor([picture])
     clean = replace(desk, objectives=["itm"], matched_only=[])
-    asked = pretrain.ask(clean, Pairs(*one, torch.tensor([True]), one[1]), generator=torch.Generator())
+    asked = spoil.ask(
+        clean, Pairs(*one, torch.tensor([True]), one[1], torch.tensor([False])), generator=torch.Generator()
+    )
     with torch.no_grad():
         said = model.match(model.pooled(model(asked.batch)))[0]
     return (said[1] - said[0]).item()

@@ -10,7 +10,7 @@ from fashionvl.alignment import Aligned
 from fashionvl.masking import IGNORE
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.pyramid import KALEIDO, Pyramid
-from fashionvl.tasks import pretrain
+from fashionvl.tasks import pretrain, spoil
 from fashionvl.tasks.pairs import Shop, draw_epoch
 
 
@@ -37,7 +37,7 @@ def question(of, desk, seed=0, rows=slice(None)):
     pairs = draw_epoch(
         Shop.of(of, "train"), same_kind=0.5, mismatched=0.5, generator=torch.Generator().manual_seed(seed)
     )
-    return pairs, pretrain.ask(desk, pairs, rows=rows, generator=torch.Generator().manual_seed(seed))
+    return pairs, spoil.ask(desk, pairs, rows=rows, generator=torch.Generator().manual_seed(seed))
 
 
 def test_every_sample_has_exactly_one_two_and_three_patches_changed(of, desk):
@@ -129,7 +129,7 @@ def test_losses_of_an_untrained_model_are_those_of_guessing(of, desk):
 
 @pytest.mark.parametrize("off", ["mlm", "itm", "rotation", "jigsaw", "camouflage", "grey", "blank"])
 def test_a_loss_that_is_off_leaves_its_level_clean_and_its_head_out(of, tmp_path, off):
-    objectives = [name for name in pretrain.OBJECTIVES if name != off]
+    objectives = [name for name in shop.OBJECTIVES if name != off]
     desk = shop.desk(tmp_path / "patches", of, objectives)
     pairs, asked = question(of, desk)
     model = model_for(desk)
@@ -143,7 +143,7 @@ def test_a_loss_that_is_off_leaves_its_level_clean_and_its_head_out(of, tmp_path
 
 
 def test_perturbations_are_fresh_every_step_and_the_same_for_the_same_step(of, desk):
-    draw = pretrain.drawing(desk, Shop.of(of, "train"), batch=16, same_kind=0.5, chance=training.chance_of(1))
+    draw = spoil.drawing(desk, Shop.of(of, "train"), batch=16, same_kind=0.5, chance=training.chance_of(1))
     assert torch.equal(draw(3, 0, 1).batch.patches, draw(3, 0, 1).batch.patches)
     steps = [draw(step, 0, 1) for step in range(0, 40, 4)]
     assert len({tuple(step.jigsaw.tolist()) for step in steps}) == len(steps)
@@ -151,7 +151,7 @@ def test_perturbations_are_fresh_every_step_and_the_same_for_the_same_step(of, d
 
 def test_an_epoch_shows_every_product_once(of, desk):
     shop_ = Shop.of(of, "train")
-    draw = pretrain.drawing(desk, shop_, batch=16, same_kind=0.5, chance=training.chance_of(1))
+    draw = spoil.drawing(desk, shop_, batch=16, same_kind=0.5, chance=training.chance_of(1))
     texts = sum(len(draw(step, 0, 1).itm) for step in range(len(shop_.products) // 16))
     assert texts == len(shop_.products)
 
@@ -166,7 +166,7 @@ def test_text_is_cut_to_the_longest_of_the_batch(of, desk):
 def test_a_few_steps_learn_the_words(of, desk):
     model = model_for(desk)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    draw = pretrain.drawing(desk, Shop.of(of, "train"), batch=32, same_kind=0.5, chance=training.chance_of(1))
+    draw = spoil.drawing(desk, Shop.of(of, "train"), batch=32, same_kind=0.5, chance=training.chance_of(1))
     said = []
     for step in range(40):
         asked = draw(step, 0, 1)
@@ -183,7 +183,7 @@ def test_an_examination_asks_every_pair_once_and_says_accuracies(of, desk):
     said = [
         pretrain.examine(model_for(desk), desk, pairs, batch=size, chance=training.chance_of(1)) for size in (7, 64)
     ]
-    assert set(said[0]) == set(pretrain.OBJECTIVES) | {
+    assert set(said[0]) == set(shop.OBJECTIVES) | {
         f"{name}_accuracy" for name in ("mlm", "itm", "rotation", "jigsaw", "camouflage")
     }
     assert said[0]["itm"] == pytest.approx(said[1]["itm"], abs=0.05)  # other puzzles are drawn, the pairs are the same

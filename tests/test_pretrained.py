@@ -25,7 +25,7 @@ from fashionvl.catalogue.problems import Problem
 from fashionvl.patches.pyramid import KALEIDO
 from fashionvl.patches.store import Store
 from fashionvl.pretrained.face import FashionVL
-from fashionvl.tasks import matching, pretrain
+from fashionvl.tasks import matching, spoil
 
 CLASSES = ["bag", "boot", "coat"]
 PLACES, LEVELS = KALEIDO.places(), KALEIDO.levels_of()
@@ -86,7 +86,7 @@ def of_the_store(run, of, texts, part="finetuned/kaleido-retrieval"):
     stream.load_state_dict(weights)
     words = fashionvl.load(run).words
     store = Store.open(build / "patches" / "kaleido")
-    desk = pretrain.Desk(words, words.encode(texts), store, ["itm"], [], Aligned.none(len(store)))
+    desk = spoil.Desk(words, words.encode(texts), store, ["itm"], [], Aligned.none(len(store)))
     pictures, products = np.repeat(np.arange(len(store)), len(texts)), np.tile(np.arange(len(texts)), len(store))
     return matching.score_pairs(stream, desk, pictures, products).reshape(len(store), len(texts))
 

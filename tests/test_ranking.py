@@ -70,7 +70,7 @@ def _views(desk, train, blocks, question):
     seen = torch.empty(len(products), dtype=torch.int64)
     for row, product in enumerate(products.tolist()):
         views = train.first[product] + torch.arange(int(train.views[product]))
-        distance = (desk.store.clean(views).float() - question.patches[row].float()).abs().amax(dim=(1, 2))
+        distance = (desk.store.clean(views).float() - question.pictures.patches[row].float()).abs().amax(dim=(1, 2))
         seen[row] = views[distance.argmin()]
     return seen.view_as(blocks).numpy()
 
@@ -80,7 +80,7 @@ def test_parts_of_a_step_hold_other_blocks_and_words_and_vectors_are_left_out(of
     draw = ranking.drawing(desk, train, blocks=4, block=4, same_kind=0.5, chance=chance)
     parts = [draw(1, part, 2) for part in range(2)]
     assert all(part.counts == {"rank": 16.0} for part in parts)
-    assert torch.equal(draw(1, 0, 2).patches, parts[0].patches), "draw is not a pure function"
+    assert torch.equal(draw(1, 0, 2).pictures.patches, parts[0].pictures.patches), "draw is not a pure function"
     assert not torch.equal(parts[0].group, parts[1].group)
     spoiled = ranking.Desk(desk.words, desk.texts, desk.store, 0.5, 0.5)
     question = ranking.ask(spoiled, train, train.products[:64].view(16, 4), generator=torch.Generator().manual_seed(0))
@@ -89,7 +89,7 @@ def test_parts_of_a_step_hold_other_blocks_and_words_and_vectors_are_left_out(of
     pieces = (~torch.isin(words, special)).sum()
     assert (question.words == desk.words.mask).sum() / pieces == pytest.approx(0.5, abs=0.06)
     assert (question.words[:, 0] == desk.words.id_of("[CLS]")).all()
-    zero = (question.patches == 0).all(dim=1)  # the same numbers in all patches
+    zero = (question.pictures.patches == 0).all(dim=1)  # the same numbers in all patches
     assert zero.float().mean() == pytest.approx(0.5, abs=0.06)
 
 
@@ -180,7 +180,7 @@ def test_a_pair_scores_its_head_and_its_likeness(of, desk):
     both = matching.score_pairs(with_likeness, desk, *pairs)
     head = matching.score_pairs(without, desk, *pairs)
     assert both - head == pytest.approx(matching.glances(with_likeness, desk, *pairs), abs=1e-5)
-    means = with_likeness.level_means(desk.store.clean(pairs[0]))
+    means = with_likeness.level_means(desk.store.pictures(pairs[0]))
     told = with_likeness.likeness(desk.texts.ids[pairs[1]], means)
     assert told.detach().numpy() == pytest.approx(matching.glances(with_likeness, desk, *pairs), abs=1e-4)
 

@@ -62,7 +62,7 @@ def only(column):
 
 def asked(desk, rows=6, column="both", seed=0, **spoiling):
     some = torch.arange(rows)
-    pairs = Pairs(some, some * 2, torch.ones(rows, dtype=torch.bool), some * 2)
+    pairs = Pairs(some, some * 2, torch.ones(rows, dtype=torch.bool), some * 2, torch.zeros(rows, dtype=torch.bool))
     spoiled = recognition.Spoiling(only(column), **{"word_dropout": 0.0, **spoiling})
     return recognition.ask(desk, pairs, task=TASK, spoiling=spoiled, generator=torch.Generator().manual_seed(seed))
 
@@ -243,7 +243,13 @@ def test_no_trace_of_what_is_missing_reaches_the_batch(desk):
 def test_what_is_not_shown_matters_not_a_bit(desk, meeting, readout):
     model = model_of(desk, meeting=meeting, readout=readout)
     other_words = replace(desk, texts=replace(desk.texts, ids=desk.texts.ids.roll(7, dims=0)))
-    lent = Pairs(torch.arange(6), torch.arange(6) + 20, torch.ones(6, dtype=torch.bool), torch.arange(6))
+    lent = Pairs(
+        torch.arange(6),
+        torch.arange(6) + 20,
+        torch.ones(6, dtype=torch.bool),
+        torch.arange(6),
+        torch.zeros(6, dtype=torch.bool),
+    )
     with torch.no_grad():
         for column, answers_alike in (("image", True), ("text", False), ("both", False)):
             one, other = (model.read_out(asked(each, column=column).batch) for each in (desk, other_words))

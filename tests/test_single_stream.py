@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from shop import OBJECTIVES
 from transformers import BertConfig, BertForPreTraining
 
 from fashionvl.batches import Batch
@@ -11,7 +12,6 @@ from fashionvl.models import attention
 from fashionvl.models.bert import start_from
 from fashionvl.models.single_stream import Meeting, SingleStream
 from fashionvl.patches.pyramid import KALEIDO, Pyramid
-from fashionvl.tasks.pretrain import OBJECTIVES
 
 SIZES = {"vocabulary": 50, "dim": 12, "width": 32, "layers": 2, "heads": 4, "inner": 64, "dropout": 0.0}
 

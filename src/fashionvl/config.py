@@ -13,9 +13,14 @@ from typing import Any
 import yaml
 
 ALIGNMENTS = ("none", "caption", "teacher")
-ABLATED_TASKS = ("category", "sub_category", "captioning")  # the ablations rank with the head as it was pre-trained
+STUDIES = {  # section: the tasks that its runs may be fine-tuned for
+    "ablation": ("category", "sub_category", "captioning"),  # Table 4 ranks with the head as it was pre-trained
+    "comparison": ("retrieval", "category", "sub_category", "captioning"),
+}
 DRIFTS = ("category", "sub_category", "words", "unknown", "colours", "encoder")
 DECAYS = ("linear", "cosine")
+PLACES = ("box", "learned")
+WEIGHTINGS = ("sum", "adaptive")
 INDICES = ("ivf", "hnsw")
 SCRATCH = "scratch"  # the detector that the stage of that name learns
 COARSEST = 32  # the scratch detector's coarsest map is this many times smaller than a picture
@@ -115,6 +120,9 @@ class SingleStream:
     start    a BERT checkpoint folder or hub name; `contrast`, which lets words and patches get acquainted first
              (tasks/acquaint.py); or null
     meeting  True where [CLS] is told what words and patches have in common (not in the paper)
+    places   box, by its corners, or learned, by a vector of its slot: how a patch says where it is
+    streams  1, or 2: words and patches in encoders of their own that look at each other (ViLBERT)
+    glance   True where every word is told what the whole picture looks like (VL-BERT)
     """
 
     width: int
@@ -124,6 +132,20 @@ class SingleStream:
     dropout: float
     start: str | None = None
     meeting: bool = False
+    places: str = "box"
+    streams: int = 1
+    glance: bool = False
+
+
+@dataclass(frozen=True)
+class Phase:
+    """An earlier corpus of a staged pre-training (ImageBERT, multi-stage pre-training).
+
+    build  the folder that the stages made of that catalogue, with the words and the patch encoder of this one
+    """
+
+    build: str
+    training: Training
 
 
 @dataclass(frozen=True)
@@ -132,6 +154,10 @@ class System:
 
     alignment  what guides which words and patches are hidden (AGM): `caption`, what the captioner says by itself and
                the text holds; `teacher`, every word it is told; or `none`, which hides at random
+    negatives  same_subcategory, the share of mismatches of one sub-category; tags, of those with only the tags swapped
+    tags       slots of the words that name the regions of a picture and are read beside them (OSCAR); 0 for none
+    weighting  sum, or adaptive: by the values of the losses themselves (FashionBERT)
+    phases     corpora that are learned from before this catalogue, in order; weights are carried over
     """
 
     patches: str
@@ -141,6 +167,9 @@ class System:
     matched_only: list[str]
     negatives: dict[str, float]
     training: Training
+    tags: int = 0
+    weighting: str = "sum"
+    phases: list[Phase] = dataclasses.field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -395,8 +424,11 @@ class Finetune:
 
 
 @dataclass(frozen=True)
-class Ablation:
-    """The columns of the paper's Table 4: what each changes of one system, how long and how often it is trained."""
+class Study:
+    """Trainings side by side: the columns of the paper's Table 4, or systems compared.
+
+    A column is the base row, or another row of `systems`, with values of its own.
+    """
 
     base: str  # the system
     base_patches: str  # that it reads
@@ -408,7 +440,9 @@ class Ablation:
     tasks: list[str]  # that each run is fine-tuned for
     finetune: dict[str, dict[str, Any]]  # task: what differs from `finetune`, of its training key by key
     columns: dict[str, str]  # which are run: column: the patches it reads
-    table: dict[str, dict[str, Any]]  # column: keys of the base row, with other values
+    table: dict[str, dict[str, Any]]  # column: keys of its row, with other values; `system` names the row
+    regions: dict[str, str] = dataclasses.field(default_factory=dict)  # kinds of regions for columns alone
+    once: list[str] = dataclasses.field(default_factory=list)  # tasks that are learned from the first seed alone
 
 
 @dataclass(frozen=True)
@@ -479,7 +513,8 @@ class Params:
     search: Search
     gate: Gate
     finetune: Finetune
-    ablation: Ablation
+    ablation: Study
+    comparison: Study
     feed: Feed
     drift: Drift
     retention: Retention
@@ -499,7 +534,8 @@ def load(path: Path) -> Params:
     params: Params = build(Params, raw, "")
     _check_runs(params)
     _check_gate(params.gate)
-    _check_ablation(params)
+    for study in STUDIES:
+        _check_study(params, study)
     _check_towers(params)
     _check_training(params)
     _check_detector(params)
@@ -570,15 +606,30 @@ def _check_runs(params: Params) -> None:
     tasks = [f.name for f in dataclasses.fields(Finetune)]
     _expect(set(params.run_tasks) <= set(tasks), params.run_tasks, f"of {tasks}", "run_tasks")
     for name, system_row in params.systems.items():
-        known = system_row.alignment in ALIGNMENTS
-        _expect(known, system_row.alignment, f"one of {list(ALIGNMENTS)}", f"systems.{name}.alignment")
+        _check_system(system_row, f"systems.{name}")
     for system, kind in params.run.items():
         said = row(params.systems, system, "systems").patches
         if kind != said:
             raise ConfigError(f"params.yaml: run.{system} says the patches {kind!r}, its row {said!r}; make them agree")
-        if kind not in [*params.run_patches, *params.run_regions]:
-            lists = "neither run_patches nor run_regions lists"
-            raise ConfigError(f"params.yaml: {system} reads the patches {kind!r}, which {lists}")
+        if kind not in (*params.run_patches, *params.run_regions):
+            raise ConfigError(
+                f"params.yaml: {system} reads the patches {kind!r}, which neither run_patches nor run_regions lists"
+            )
+
+
+def _check_system(asked: System, where: str) -> None:
+    """What a row of `systems` says is among what there is."""
+    model = asked.model
+    _expect(asked.alignment in ALIGNMENTS, asked.alignment, f"one of {list(ALIGNMENTS)}", f"{where}.alignment")
+    _expect(asked.weighting in WEIGHTINGS, asked.weighting, f"one of {list(WEIGHTINGS)}", f"{where}.weighting")
+    _expect(asked.tags >= 0, asked.tags, "0 or more", f"{where}.tags")
+    _expect(model.places in PLACES, model.places, f"one of {list(PLACES)}", f"{where}.model.places")
+    _expect(model.streams in (1, 2), model.streams, "1 or 2", f"{where}.model.streams")
+    known = {"same_subcategory", *(["tags"] if asked.tags else [])}
+    given = set(asked.negatives)
+    _expect("same_subcategory" in given <= known, asked.negatives, f"shares of {sorted(known)}", f"{where}.negatives")
+    for name, share in asked.negatives.items():
+        _expect(0 <= share <= 1, share, "a share from 0 to 1", f"{where}.negatives.{name}")
 
 
 def _check_training(params: Params) -> None:
@@ -678,82 +729,100 @@ def _check_gate(gate: Gate) -> None:
         _expect(known, name, f"attributes.x or one of {list(columns)}", "gate.slices")
 
 
-def _check_ablation(params: Params) -> None:
+def _check_study(params: Params, study: str) -> None:
     """Every column can be built, and what DVC has to know beforehand agrees with the rows."""
-    asked = params.ablation
+    asked: Study = getattr(params, study)
     given = [value for value in (asked.minutes, asked.steps) if value is not None]
-    _expect(len(given) == 1 and given[0] > 0, given, "minutes or steps, one of them, above 0", "ablation")
-    _expect(len(set(asked.seeds)) == len(asked.seeds) > 0, asked.seeds, "different numbers", "ablation.seeds")
-    ranked_by(params)
-    _check_ablated_tasks(params)
+    _expect(len(given) == 1 and given[0] > 0, given, "minutes or steps, one of them, above 0", study)
+    _expect(len(set(asked.seeds)) == len(asked.seeds) > 0, asked.seeds, "different numbers", f"{study}.seeds")
+    ranked_by(params, study)
+    _check_tasks(params, study)
     said = row(params.systems, asked.base, "systems").patches
     _expect(
         asked.base_patches == said,
         asked.base_patches,
         f"{said!r}, as systems.{asked.base} says",
-        "ablation.base_patches",
+        f"{study}.base_patches",
     )
     for name in asked.table:
-        # The item `B-1` is the column B with seed 1.
+        # The item `B-1` is the column B with seed 1, and `comparison.B` is one of another study.
         allowed = re.fullmatch(r"[\w+-]+", name) and not re.search(r"-\d+$", name)
-        _expect(
-            bool(allowed), name, "of letters, digits, _, + and -, without a - before a last number", "ablation.table"
-        )
-        said = column(params, name).alignment
-        _expect(said in ALIGNMENTS, said, f"one of {list(ALIGNMENTS)}", f"ablation.table.{name}.alignment")
-    twice = sorted(set(asked.patches) & set(params.run_patches))
-    _expect(not twice, twice, "kinds that run_patches does not list: DVC makes each of them once", "ablation.patches")
+        what = "of letters, digits, _, + and -, without a - before a last number"
+        _expect(bool(allowed), name, what, f"{study}.table")
+        said = column(params, f"{study}.{name}").alignment
+        _expect(said in ALIGNMENTS, said, f"one of {list(ALIGNMENTS)}", f"{study}.table.{name}.alignment")
+    made, alone = [*params.run_patches, *params.run_regions], [*asked.patches, *asked.regions]
+    twice = sorted(set(alone) & set(made))
+    what = "kinds that run_patches and run_regions do not list: DVC makes each of them once"
+    _expect(not twice, twice, what, f"{study}.patches")
     for name, kind in asked.columns.items():
-        said = column(params, name).patches
-        _expect(kind == said, kind, f"the patches of that column, {said!r}", f"ablation.columns.{name}")
-        known = [*params.run_patches, *asked.patches]
-        _expect(kind in known, kind, f"listed by run_patches or ablation.patches {known}", f"ablation.columns.{name}")
+        said = column(params, f"{study}.{name}").patches
+        _expect(kind == said, kind, f"the patches of that column, {said!r}", f"{study}.columns.{name}")
+        known = [*made, *alone]
+        _expect(kind in known, kind, f"listed by run_patches or {study}.patches {known}", f"{study}.columns.{name}")
 
 
-def _check_ablated_tasks(params: Params) -> None:
-    tasks, known = params.ablation.tasks, list(ABLATED_TASKS)
-    _expect(
-        len(set(tasks)) == len(tasks) and set(tasks) <= set(known), tasks, f"of {known}, each once", "ablation.tasks"
-    )
-    changed = sorted(params.ablation.finetune)
-    _expect(set(changed) <= set(known), changed, f"a table with keys of {known}", "ablation.finetune")
-    taught_by(params)
+def _check_tasks(params: Params, study: str) -> None:
+    asked, known = getattr(params, study), list(STUDIES[study])
+    for name in ("tasks", "once"):
+        tasks = getattr(asked, name)
+        what = f"of {known if name == 'tasks' else asked.tasks}, each once"
+        known_here = set(known) if name == "tasks" else set(asked.tasks)
+        _expect(len(set(tasks)) == len(tasks) and set(tasks) <= known_here, tasks, what, f"{study}.{name}")
+    changed = sorted(asked.finetune)
+    _expect(set(changed) <= set(known), changed, f"a table with keys of {known}", f"{study}.finetune")
+    taught_by(params, study)
+
+
+def of_study(name: str) -> tuple[str, str]:
+    """The study of a column or a run, and what it is called there: comparison.oscar-1 -> comparison, oscar-1."""
+    study, _, rest = name.rpartition(".")
+    if study and study not in STUDIES:
+        raise ConfigError(f"{name!r} is of no study; there are {list(STUDIES)}")
+    return study or "ablation", rest
 
 
 def column(params: Params, name: str) -> System:
-    """The base row of the ablations with the values that one column puts in place of its own."""
-    changes = row(params.ablation.table, name, "ablation.table")
-    base = dataclasses.asdict(row(params.systems, params.ablation.base, "systems"))
-    system: System = build(System, {**base, **changes}, f"ablation.table.{name}")
+    """The row of one column of a study (`B+I`, `comparison.oscar`), with the values that it puts in place of others."""
+    study, rest = of_study(name)
+    asked = getattr(params, study)
+    changes = dict(row(asked.table, rest, f"{study}.table"))
+    base = dataclasses.asdict(row(params.systems, changes.pop("system", asked.base), "systems"))
+    system: System = build(System, {**base, **changes}, f"{study}.table.{rest}")
     return system
 
 
-def ranked_by(params: Params) -> Evaluate:
-    """How the columns of the ablations are evaluated."""
-    asked: Evaluate = build(
-        Evaluate, {**dataclasses.asdict(params.evaluate), **params.ablation.evaluate}, "ablation.evaluate"
-    )
+def ranked_by(params: Params, study: str) -> Evaluate:
+    """How the runs of a study are evaluated."""
+    differs = getattr(params, study).evaluate
+    asked: Evaluate = build(Evaluate, {**dataclasses.asdict(params.evaluate), **differs}, f"{study}.evaluate")
     return asked
 
 
-def taught_by(params: Params) -> Finetune:
-    """How the tasks are learned from the runs of the ablations."""
+def taught_by(params: Params, study: str) -> Finetune:
+    """How the tasks are learned from the runs of a study."""
     table = dataclasses.asdict(params.finetune)
-    for task, changes in params.ablation.finetune.items():
+    for task, changes in getattr(params, study).finetune.items():
         training = changes.get("training", {})
-        _expect(isinstance(training, dict), training, "a table", f"ablation.finetune.{task}.training")
+        _expect(isinstance(training, dict), training, "a table", f"{study}.finetune.{task}.training")
         table[task] |= {**changes, "training": {**table[task]["training"], **training}}
-    asked: Finetune = build(Finetune, table, "ablation.finetune")
+    asked: Finetune = build(Finetune, table, f"{study}.finetune")
     return asked
 
 
-def asked_of_tasks(params: Params) -> dict[str, Any]:
-    """How the tasks of the ablations are learned and examined, the same for every run, as their cards say it."""
-    recipes = dataclasses.asdict(taught_by(params))
+def asked_of_tasks(params: Params, study: str, seed: int) -> dict[str, Any]:
+    """How the tasks of a run are learned and examined, the same for every run of the seed, as their cards say it."""
+    recipes = dataclasses.asdict(taught_by(params, study))
     return {
-        "recipes": {task: recipes[task] for task in params.ablation.tasks},
-        "evaluate": dataclasses.asdict(ranked_by(params)),
+        "recipes": {task: recipes[task] for task in tasks_of(params, study, seed)},
+        "evaluate": dataclasses.asdict(ranked_by(params, study)),
     }
+
+
+def tasks_of(params: Params, study: str, seed: int) -> list[str]:
+    """The tasks that the runs of one seed are fine-tuned for."""
+    asked: Study = getattr(params, study)
+    return [task for task in asked.tasks if task not in asked.once or seed == asked.seeds[0]]
 
 
 def recipe(params: Params, task: str) -> Any:

@@ -29,6 +29,41 @@ def drawn(said: Tensor, answer: Tensor, counted: Tensor) -> Tensor:
     return (distance * counted[:, None]).sum()
 
 
+def likely(said: Tensor, answer: Tensor, counted: Tensor) -> Tensor:
+    """KL divergence from `answer` to softmax(said), summed over regions (ViLBERT's masked region classes).
+
+    said    (B, K, C) float   scores
+    answer  (B, K, C) float   how likely each class is, sums to 1
+    counted (B, K) bool       True where the region counts
+    """
+    distance = F.kl_div(said.float().log_softmax(dim=-1), answer.detach().float(), reduction="none").sum(dim=-1)
+    return (distance * counted).sum()
+
+
+def regressed(said: Tensor, answer: Tensor, counted: Tensor) -> Tensor:
+    """Mean squared difference of vectors, summed over regions (ImageBERT's MRFR, which leaves sum or mean open).
+
+    said    (B, K, D) float
+    answer  (B, K, D) float   the clean vectors; no gradient flows into them
+    counted (B, K) bool       True where the region counts
+    """
+    return ((said.float() - answer.detach().float()).square().mean(dim=-1) * counted).sum()
+
+
+def adaptive(means: Tensor, *, alpha: float = 1.0) -> Tensor:
+    """How much each loss counts beside the others (FashionBERT section 3.3), the larger the more.
+
+    The paper weighs by squared norms of gradients; its code, as here, by squares of the softmax of the values. Unlike
+    there no gradient flows through the weights. Each lies between (K - 1) / (K^2 - K + 1) and K / (K^2 - K + 1) for K
+    losses: 0.286 and 0.429 for three.
+
+    means (K,) float   the value of each loss -> (K,) float   sums to 1
+    """
+    size = means.detach().float().softmax(dim=0).square()
+    weight = 1 / (alpha * len(means) - size)
+    return weight / weight.sum()
+
+
 def info_nce(pictures: Tensor, texts: Tensor, *, group: Tensor, scale: Tensor, mine: slice = slice(None)) -> Tensor:
     """Cross-entropy of each row's own partner among all partners, mean of both directions, summed over rows (InfoNCE).
 

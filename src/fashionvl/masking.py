@@ -196,6 +196,22 @@ def _one_side(
     return words, patches, closed & ~patches, room
 
 
+def hide_regions(shown: Tensor, draws: Tensor, *, share: float) -> tuple[Tensor, Tensor]:
+    """Hide a share of the regions of each picture, at least one of those it has (ImageBERT, VL-BERT, ViLBERT).
+
+    shown (B, P) bool    True where a region may be hidden
+    draws (B, P) float   in [0, 1), the lowest are hidden
+    ->
+    slots (B, K) int64   distinct; K is that share of all slots
+    taken (B, K) bool    True where the slot is hidden
+    """
+    most = max(1, round(share * shown.shape[1]))
+    order = draws.masked_fill(~shown, 1.0).argsort(dim=1)[:, :most]
+    room = (share * shown.sum(dim=1)).round().clamp(min=1)
+    taken = shown.gather(1, order) & (torch.arange(most) < room[:, None])
+    return order, taken
+
+
 def _highest(order: Array, length: Array, room: Array, *, most: int) -> Array:
     """Choose words, the highest first, each only if all its pieces still fit.
 

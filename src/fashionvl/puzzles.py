@@ -11,13 +11,17 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from fashionvl.patches.pyramid import KALEIDO, Pyramid
+from fashionvl.patches.pyramid import KALEIDO, Layout, Pyramid
 
 PERMUTATIONS = torch.tensor(list(permutations(range(4))))  # (24, 4), lexicographic: row k is class k
 CHANGED = {"camouflage": 1, "grey": 2, "blank": 3}  # patches (section 3.4)
 
+# What is asked of hidden regions in place of puzzles: the class the detector is surest of (ImageBERT's MOC, VL-BERT's
+# masked RoI classification), how likely it takes each class to be (ViLBERT), the vector itself (ImageBERT's MRFR).
+OF_REGIONS = ("moc", "mrc", "mrfr")
 
-def quota(pyramid: Pyramid) -> dict[str, int]:
+
+def quota(pyramid: Layout) -> dict[str, int]:
     """How many patches of its level each of camouflage, grey and blank changes, of those that can be played.
 
     Where blank is the only puzzle, it changes as many as the kaleido pyramid in all.
@@ -28,14 +32,14 @@ def quota(pyramid: Pyramid) -> dict[str, int]:
     return changed
 
 
-def classes(pyramid: Pyramid) -> dict[str, int]:
+def classes(pyramid: Layout) -> dict[str, int]:
     """How many answers rotation, jigsaw and camouflage have, of those that can be played.
 
     They are answered by one class from all patches of their level; grey and blank by a vector for each changed patch.
     """
     counts = {"rotation": 4, "jigsaw": len(PERMUTATIONS)}
     counts = {name: count for name, count in counts.items() if name in pyramid.puzzles}
-    if "camouflage" in pyramid.puzzles:
+    if isinstance(pyramid, Pyramid) and "camouflage" in pyramid.puzzles:
         counts["camouflage"] = pyramid.level("camouflage").patches
     return counts
 

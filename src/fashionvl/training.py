@@ -38,6 +38,7 @@ class Question(Protocol):
 
 Draw = Callable[[int, int, int], Any]  # (step, part, parts) -> Question
 Losses = Callable[[Any, Any], dict[str, Tensor]]  # sums by name
+Balance = Callable[[Tensor], Tensor]  # (K,) float, the mean of each loss -> (K,) float, without gradient
 
 
 def seed_of(*numbers: int) -> int:
@@ -95,6 +96,7 @@ def train(
     work: Path,
     name: str,
     accelerator: Accelerator,
+    balance: Balance | None = None,
     stop_after: int | None = None,
 ) -> None:
     """Train in place, or go on where `work` says the last run stopped.
@@ -104,6 +106,7 @@ def train(
     weights     the weight of each loss, by name
     work        the folder of history.jsonl and of the checkpoint
     name        what progress lines are headed with
+    balance     how much each loss counts besides, by the values of all of them; each micro-batch by its own
     stop_after  leave after this step, with a checkpoint, as if killed there
 
     Raises Problem when a loss is no number, naming it and the step; the last checkpoint stays.
@@ -124,7 +127,7 @@ def train(
             if step + 1 < steps:
                 upcoming = ahead.submit(lambda s: [draw(s, part, parts) for part in mine], step + 1)
             lr = learning_rate(step, steps, recipe)
-            said = _step(asked, adam, questions, weights, recipe, lr, (seed, step), mine, accelerator)
+            said = _step(asked, adam, questions, weights, balance, recipe, lr, (seed, step), mine, accelerator)
             if accelerator.is_main_process:
                 line = {"step": step + 1, "seconds": clock.seconds(), "lr": lr, **said}
                 print(json.dumps({k: round(v, 7) for k, v in line.items()}), file=history, flush=True)
@@ -141,6 +144,7 @@ def _step(
     adam: Any,
     questions: list[Any],
     weights: Mapping[str, float],
+    balance: Balance | None,
     recipe: Training,
     lr: float,
     moment: tuple[int, int],
@@ -148,10 +152,12 @@ def _step(
     accelerator: Accelerator,
 ) -> dict[str, float]:
     """One optimiser step over the micro-batches of this process -> the mean of each loss, and `loss`, their sum."""
-    names = list(weights)
-    counts = torch.tensor([sum(float(q.counts[n]) for q in questions) for n in names], device=accelerator.device)
-    counts = accelerator.reduce(counts, reduction="sum").clamp(min=1)
-    scale = torch.tensor([weights[n] for n in names], device=accelerator.device) / counts
+    names, device = list(weights), accelerator.device
+    each = torch.tensor([[float(q.counts[n]) for n in names] for q in questions], device=device)
+    each = accelerator.reduce(each, reduction="sum")  # (micro-batches, K)
+    counts = each.sum(dim=0).clamp(min=1)
+    weight = torch.tensor([weights[n] for n in names], device=device)
+    scale = weight / counts
     total = torch.zeros(len(names), device=accelerator.device)
     for index, (part, question) in enumerate(zip(mine, questions, strict=True)):
         torch.manual_seed(seed_of(*moment, part))  # dropout: the same whether or not the run was ever killed
@@ -159,17 +165,22 @@ def _step(
         with nullcontext() if last else accelerator.no_sync(asked):
             sums = asked(question)
             said = torch.stack([sums[n].float() for n in names])
-            accelerator.backward((said * scale).sum() * accelerator.num_processes)  # ranks are averaged
+            share = scale
+            if balance is not None:
+                share = scale * balance(accelerator.reduce(said.detach(), reduction="sum") / each[index].clamp(min=1))
+            accelerator.backward((said * share).sum() * accelerator.num_processes)  # ranks are averaged
         total += said.detach()
-    means = (accelerator.reduce(total, reduction="sum") / counts).tolist()
-    _stop_unless_numbers(dict(zip(names, means, strict=True)), moment[1] + 1)
+    mean = accelerator.reduce(total, reduction="sum") / counts
+    said_by_name = dict(zip(names, mean.tolist(), strict=True))
+    _stop_unless_numbers(said_by_name, moment[1] + 1)
     accelerator.clip_grad_norm_(asked.parameters(), recipe.clip)
     for group in adam.param_groups:
         group["lr"] = lr
     adam.step()
     adam.zero_grad(set_to_none=True)
-    said_by_name = dict(zip(names, means, strict=True))
-    return {"loss": sum(weights[n] * said_by_name[n] for n in names), **said_by_name}
+    if balance is not None:
+        weight = weight * balance(mean)
+    return {"loss": float((weight * mean).sum()), **said_by_name}
 
 
 def _stop_unless_numbers(means: Mapping[str, float], step: int) -> None:

@@ -2,10 +2,11 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
-from flows import ledger
+from flows import env, ledger
 
 PARAMS = """\
 ablation:
@@ -70,6 +71,20 @@ def test_a_run_is_logged_with_the_parameters_of_its_column(project):
         "seed": "7",
     }
     assert ledger.params_of("ablation", "B-2", project.root) == {}
+
+
+def test_a_run_of_another_study_is_logged_as_one_of_it():
+    said = ledger.params_of("ablation", "comparison.oscar-1", env.ROOT)
+    assert said["comparison.table.oscar.system"] == "oscar"
+    assert "ablation.base" not in said
+    assert ledger.params_of("clock", "comparison", env.ROOT)["comparison.base"] == "kaleido"
+    assert ledger.params_of("clock", "ablation", env.ROOT)["ablation.base"] == "kaleido"
+    assert ledger.output_of("ablation", "comparison.oscar-1") == Path("build/comparisons/oscar-1")
+    assert ledger.output_of("ablation_tasks", "comparison.oscar-1") == Path("build/comparison_tasks/oscar-1")
+    assert ledger.output_of("ablation", "B+I-2") == Path("build/ablations/B+I-2")
+    assert ledger.output_of("clock", "comparison") == Path("build/clock/comparison")
+    assert ledger.output_of("words", None) == Path("build/words")
+    assert ledger.output_of("news", None) is None
 
 
 @pytest.mark.slow

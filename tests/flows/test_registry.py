@@ -7,6 +7,11 @@ import pickletools
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +20,7 @@ import trained
 
 import fashionvl
 from flows.registry import CHALLENGER
+from flows.server import free_port
 
 REGISTER = ["-m", "flows.registry", "kaleido"]
 pytestmark = pytest.mark.slow
@@ -146,6 +152,48 @@ def test_a_version_answers_as_the_library_does_with_the_code_it_brings(registere
         odd, ("no task 'sing'", "match needs a picture", "neither a picture's path", "sub_category"), strict=True
     ):
         assert part in sentence
+
+
+@pytest.mark.ci
+def test_mlflow_serves_a_version_offline_with_the_librarys_answers(registered, tmp_path):
+    root = registered.root
+    picture = str(next((root / "data/images").rglob("*.jpg")))
+    asked = [("match", picture, "red boots"), ("embed", None, "a blue coat"), ("classify", picture, None)]
+    rows = [dict(zip(("task", "picture", "text"), row, strict=True)) for row in asked]
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    command = ["-m", "mlflow", "models", "serve", "-m", "models:/fashionvl-kaleido/1", "--env-manager", "local"]
+    port = free_port(5600)
+    server = subprocess.Popen(
+        [sys.executable, *command, "--port", str(port)],
+        cwd=tmp_path,
+        env={**trained.Checkout(tmp_path).environment, **store},
+        start_new_session=True,
+    )
+    try:
+        answer = invoked(port, {"dataframe_records": rows, "params": {"head": "category"}}, server)
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+    model = fashionvl.load(root / trained.RUN)
+    match, embed, classify = answer["predictions"]
+    assert match == pytest.approx(model.match(picture, "red boots"), abs=1e-5)
+    assert embed == pytest.approx(model.embed(text="a blue coat").tolist(), abs=1e-5)
+    assert dict(classify) == pytest.approx(dict(model.classify(picture, task="category")), abs=1e-5)
+
+
+def invoked(port: int, question: dict, server: subprocess.Popen) -> dict:
+    """What a model server that is about to start answers; it gets two minutes for that."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations", json.dumps(question).encode(), {"Content-Type": "application/json"}
+    )
+    for _ in range(240):
+        assert server.poll() is None, "the server has ended"
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return json.load(response)
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.5)
+    raise AssertionError("the server does not answer")
 
 
 def test_what_is_not_up_to_date_is_not_registered(checkout):

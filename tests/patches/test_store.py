@@ -84,7 +84,7 @@ def test_another_version_is_named(written):
 
 
 def test_a_store_knows_its_grids(tmp_path, written):
-    assert Store.open(written[0]).pyramid == KALEIDO
+    assert Store.open(written[0]).layout == KALEIDO
     folder = tmp_path / "fixed"
     folder.mkdir()
     vectors = np.random.default_rng(0).random((3, 64, 5)).astype(np.float16)
@@ -93,7 +93,7 @@ def test_a_store_knows_its_grids(tmp_path, written):
     manifest = {"version": store.VERSION, "dim": 5, "grids": [8], "shards": shards}
     (folder / store.MANIFEST).write_text(json.dumps(manifest))
     opened = Store.open(folder)
-    assert opened.pyramid == Pyramid((8,))
+    assert opened.layout == Pyramid((8,))
     assert torch.equal(opened.clean([2, 0]), torch.from_numpy(vectors)[[2, 0]])
     (folder / store.MANIFEST).write_text(json.dumps({**manifest, "grids": [7]}))
     with pytest.raises(Problem, match=r"\(3, 64, 5\), expected float16 \(3, 49, 5\)"):

@@ -31,10 +31,10 @@ def made(tmp_path_factory):
     for name in RUNS:
         shutil.copytree(run, folder / "build" / "ablations" / name)
     raw = yaml.safe_load((folder / "params.yaml").read_text())
-    for task in config.ABLATED_TASKS:
+    for task in config.STUDIES["ablation"]:
         raw["finetune"][task]["training"].update(epochs=0.1, least_steps=9, batch=4)
     raw["finetune"]["captioning"].update(beam=2, longest=4)
-    short = {task: {"training": {"least_steps": 3}} for task in config.ABLATED_TASKS}
+    short = {task: {"training": {"least_steps": 3}} for task in config.STUDIES["ablation"]}
     raw["ablation"].update(finetune=short, tasks=["category", "captioning"])
     (folder / "params.yaml").write_text(yaml.safe_dump(raw))
     return folder
@@ -141,7 +141,7 @@ def test_the_training_of_an_override_is_merged_key_by_key():
     )
     Path("merged.yaml").write_text(yaml.safe_dump(raw))
     settings = config.load(Path("merged.yaml"))
-    found, base = config.taught_by(settings), settings.finetune
+    found, base = config.taught_by(settings, "ablation"), settings.finetune
     training = replace(base.category.training, least_steps=40, epochs=1.0)
     assert found == replace(base, category=replace(base.category, readout="cls", training=training))
 
@@ -181,7 +181,7 @@ def shelve(runs: dict[str, float], *, captions: bool = True) -> config.Params:
         found = dict.fromkeys(published.RECOGNISED, share) | {"category.both.accuracy.low": 0.0}
         if captions:
             found |= {f"captioning.{mode}.{key}": 10 * share for mode in ("causal", "mask_all") for key in SCORES}
-        card = {**config.asked_of_tasks(settings), "metrics": found}
+        card = {**config.asked_of_tasks(settings, "ablation", 1), "metrics": found}
         checkpoint.write_card(Path("table/ablation_tasks") / run, card)
     return settings
 
@@ -255,9 +255,9 @@ def test_runs_without_tasks_leave_retrieval_alone_and_a_sentence():
 
 def test_runs_that_were_asked_otherwise_are_not_put_into_one_table():
     settings = shelve(SHARES)
-    asked = config.asked_of_tasks(settings)
+    asked = config.asked_of_tasks(settings, "ablation", 1)
     card = checkpoint.read_card(Path("table/ablation_tasks/full-2"))
-    card["evaluate"] = asdict(replace(config.ranked_by(settings), ranking_on="test"))
+    card["evaluate"] = asdict(replace(config.ranked_by(settings, "ablation"), ranking_on="test"))
     assert card["evaluate"] != asked["evaluate"]
     checkpoint.write_card(Path("table/ablation_tasks/full-2"), card)
     with pytest.raises(

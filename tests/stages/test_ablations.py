@@ -175,8 +175,8 @@ def test_minutes_are_timed_once_and_then_stay(here):
     raw = yaml.safe_load(Path("params.yaml").read_text())
     raw["ablation"].update(minutes=0.01, steps=None)
     load(here, raw)
-    clock.main()
-    timed = json.loads(Path("build/clock/card.json").read_text())["metrics"]
+    clock.main("ablation")
+    timed = json.loads(Path("build/clock/ablation/card.json").read_text())["metrics"]
     fit = 0.6 / timed["seconds_a_step"]  # few, on a busy machine: what is rounded down must not fail there
     assert 0.94 * fit - 1 <= timed["steps"] <= max(1, 1.06 * fit)
     budget.main("full")
@@ -200,9 +200,9 @@ def test_the_cost_of_a_column_is_a_ratio_in_twentieths(monkeypatch):
 
 
 def test_equal_steps_are_given_and_nothing_is_timed(here):
-    clock.main()
+    clock.main("ablation")
     budget.main("fixed")
-    assert json.loads(Path("build/clock/card.json").read_text())["metrics"] == {}
+    assert json.loads(Path("build/clock/ablation/card.json").read_text())["metrics"] == {}
     assert facts("fixed")["metrics"] == {"steps": 12}
 
 

@@ -166,8 +166,8 @@ def test_a_wrong_row_is_one_sentence(task, change, says):
 def test_an_item_that_is_no_system_and_task_is_one_sentence():
     with pytest.raises(config.ConfigError, match="'kaleido-colour' is no SYSTEM-TASK; a task is one of"):
         finetune.main("kaleido-colour")
-    with pytest.raises(config.ConfigError, match="no row 'oscar' under systems"):
-        finetune.main("oscar-category")
+    with pytest.raises(config.ConfigError, match="no row 'pixelbert' under systems"):
+        finetune.main("pixelbert-category")
 
 
 def test_weights_of_other_patches_are_refused(made):

@@ -49,7 +49,7 @@ def test_a_fixed_scale_is_64_vectors_a_picture_and_the_manifest_says_so(tmp_path
     stage.main("kaleido", **places)
     opened = Store.open(tmp_path / "build" / "patches" / "kaleido")
     assert opened.manifest["grids"] == [8]
-    assert opened.pyramid == Pyramid((8,))
+    assert opened.layout == Pyramid((8,))
     assert opened.vectors([4, 0]).shape == (2, 64, 16)
 
 

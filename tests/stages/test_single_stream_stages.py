@@ -41,5 +41,7 @@ def test_weights_are_not_read_with_the_patches_of_other_grids(settings, tmp_path
     sizes["grids"] = [8]
     weights = SingleStream(**sizes, dropout=0.0).state_dict()
     checkpoint.save(tmp_path / "runs" / "kaleido", weights, {"model": sizes})
-    with pytest.raises(Problem, match=r"runs/kaleido learned from the grids \[8\] and .* holds \[1, 2, 3, 4, 5\]"):
+    with pytest.raises(
+        Problem, match=r"runs/kaleido learned from the grids \[8\] and .* holds the grids \[1, 2, 3, 4, 5\]"
+    ):
         evaluate._single_stream("kaleido", settings, of, tmp_path)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fashionvl.batches import Pictures
 from fashionvl.models.two_towers import BagOfWords
 
 FIRST_SCALE = 14.0  # of the cosines, before softmax; learned from there
@@ -55,6 +56,8 @@ class Likeness(nn.Module):
         return F.normalize(self.texts(words).float(), dim=-1)
 
 
-def means_of(patches: Tensor, spans: list[slice]) -> Tensor:
-    """patches (B, P, D), spans of the L levels -> (B, L, D) float   the mean vector of each level"""
-    return torch.stack([patches[:, span].float().mean(dim=1) for span in spans], dim=1)
+def means_of(pictures: Pictures, spans: list[slice]) -> Tensor:
+    """spans of the L levels -> (B, L, D) float   the mean vector of the patches of each level that there are"""
+    means = torch.stack([pictures.patches[:, span].float().mean(dim=1) for span in spans], dim=1)
+    there = torch.stack([pictures.shown[:, span].float().mean(dim=1) for span in spans], dim=1)
+    return means / there[..., None].clamp(min=1e-6)  # the vectors of those that there are not are zero

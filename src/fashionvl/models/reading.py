@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from fashionvl.models.attention import attend
-from fashionvl.models.single_stream import Layer, SingleStream, stream_dtype
+from fashionvl.models.layer import Layer
+from fashionvl.models.single_stream import SingleStream, stream_dtype
 
 
 class Reading:
@@ -18,21 +19,22 @@ class Reading:
     length                 how many tokens were read of each picture
     """
 
-    def __init__(self, model: SingleStream, cls: Tensor, patches: Tensor, *, words: int):
+    def __init__(self, model: SingleStream, cls: Tensor, patches: Tensor, shown: Tensor, *, words: int):
         """Read [CLS] and the patches of each picture.
 
         cls     (B, 1) int64      the piece [CLS]
         patches (B, P, C) float   embedded
+        shown   (B, P) bool       True where a patch stands
         words                     how many will be read besides, at most
         """
         self.model, self.length = model, 0
         self.room = 1 + patches.shape[1] + words
         self.memory: list[tuple[Tensor, Tensor]] = []  # (B, H, room, d) keys and values of each layer
-        first = model.words(cls)
-        if model.meeting is not None:
-            first = model.meeting(first, patches, patches.new_ones((len(patches), self.room - words), dtype=torch.bool))
+        shown = torch.cat([torch.ones_like(shown[:, :1]), shown], dim=1)
+        first = model.meet(model.words(cls), patches, shown)
+        self.told = None if model.glance is None else model.glance(patches, shown[:, 1:])
         kind = stream_dtype(first)
-        self.cls = self._read(torch.cat([first.to(kind), patches.to(kind)], dim=1), None)[:, 0]
+        self.cls = self._read(torch.cat([first.to(kind), patches.to(kind)], dim=1), shown)[:, 0]
 
     def on(self, words: Tensor, slot: int, shown: Tensor) -> Tensor:
         """Read a few words more of every picture; they are kept in the order in which they are read.
@@ -42,10 +44,11 @@ class Reading:
         -> (B, Q, C)   their states
         """
         embedded = self.model.words(words.reshape(-1, 1), slot).view(*words.shape, -1)
+        embedded = embedded if self.told is None else embedded + self.told
         return self._read(embedded.to(stream_dtype(embedded)), shown)
 
-    def _read(self, x: Tensor, shown: Tensor | None) -> Tensor:
-        """x (B, Q, C), shown (B, Q, S) bool or None where all may be looked at -> (B, Q, C)"""
+    def _read(self, x: Tensor, shown: Tensor) -> Tensor:
+        """x (B, Q, C), shown (B, S) or (B, Q, S) bool, True where a token may be looked at -> (B, Q, C)"""
         stop = self.length + x.shape[1]
         for number, layer in enumerate(self.model.layers):
             assert isinstance(layer, Layer), "the encoder is made of them"

@@ -1,9 +1,11 @@
-"""The single-stream encoder of Kaleido-BERT (section 3.5): words and patches in one BERT, and its seven heads.
+"""The encoder of Kaleido-BERT (section 3.5) and its family: words and patches in one BERT, and a head an objective.
 
-The model receives what is hidden, and knows no task, no loss, no file and no epoch.
+ImageBERT, OSCAR and VL-BERT read regions in place of patches, ViLBERT in a stream of its own (two_streams.py). The
+model receives what is hidden, and knows no task, no loss, no file and no epoch.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,17 +13,17 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fashionvl import puzzles
-from fashionvl.batches import Batch
+from fashionvl.batches import Batch, Pictures
 from fashionvl.models import recognisers
-from fashionvl.models.attention import attend, drop, drop_add, rows, split
+from fashionvl.models.attention import drop
+from fashionvl.models.layer import EPSILON, Layer
 from fashionvl.models.likeness import Likeness, means_of
-from fashionvl.patches.pyramid import KALEIDO, Pyramid
-
-EPSILON = 1e-12  # of the layer norms, as BERT's
+from fashionvl.models.two_streams import TwinLayer
+from fashionvl.patches.pyramid import KALEIDO, Layout, Pyramid, Regions
 
 
 class WordEmbedding(nn.Module):
-    """LN(word + type + position), dropped; the type of a text is BERT's type 0."""
+    """LN(word + type + position), dropped; the type of a text is BERT's type 0, that of tags 1."""
 
     def __init__(self, vocabulary: int, width: int, positions: int, dropout: float):
         super().__init__()
@@ -31,27 +33,31 @@ class WordEmbedding(nn.Module):
         self.norm = nn.LayerNorm(width, EPSILON)
         self.dropout = dropout
 
-    def forward(self, words: Tensor, first: int = 0) -> Tensor:
+    def forward(self, words: Tensor, first: int = 0, kind: int = 0) -> Tensor:
         """words (B, T) int64, from slot `first` on -> (B, T, C)"""
-        place = self.position.weight[first : first + words.shape[1]] + self.kind.weight[0]
+        place = self.position.weight[first : first + words.shape[1]] + self.kind.weight[kind]
         return drop(self.norm(self.word(words) + place), self.dropout, self.training)
 
 
 class PatchEmbedding(nn.Module):
-    """LN_l(dropout(f) W_l + level_l + place W), dropped: a projection and a norm a level, one matrix for places."""
+    """LN_l(dropout(f) W_l + level_l + place W), dropped: a projection and a norm a level, one matrix for places.
 
-    def __init__(self, pyramid: Pyramid, dim: int, width: int, dropout: float):
+    learned  True where a place is a vector of its slot (FashionBERT) and not a map of its corners
+    """
+
+    def __init__(self, layout: Layout, dim: int, width: int, dropout: float, *, learned: bool = False):
         super().__init__()
-        self.spans = [pyramid.span_of(index) for index in range(len(pyramid.levels))]
+        self.spans = layout.spans
         self.project = nn.ModuleList(nn.Linear(dim, width, bias=False) for _ in self.spans)
         self.norm = nn.ModuleList(nn.LayerNorm(width, EPSILON) for _ in self.spans)
         self.level = nn.Embedding(len(self.spans), width)
-        self.place = nn.Linear(5, width, bias=False)
+        self.place = nn.Embedding(layout.patches, width) if learned else nn.Linear(5, width, bias=False)
+        self.learned = learned
         self.dropout = dropout
 
     def forward(self, patches: Tensor, places: Tensor, levels: Tensor) -> Tensor:
         """patches (B, P, D), places (P, 5) or (B, P, 5), levels (P,) -> (B, P, C)"""
-        where = self.level(levels) + self.place(places)  # (P, C) or (B, P, C)
+        where = self.level(levels) + (self.place.weight if self.learned else self.place(places))  # (P, C) or (B, P, C)
         patches = drop(patches, self.dropout, self.training)
         grids = []
         for number, of_level in enumerate(self.spans):
@@ -82,54 +88,31 @@ class Meeting(nn.Module):
         return torch.cat([words[:, :1] + common[:, None], words[:, 1:]], dim=1)
 
 
-class Layer(nn.Module):
-    """One post-norm transformer layer, as BERT's."""
+class Glance(nn.Module):
+    """Tells every word what the whole picture looks like, as VL-BERT does: its patch in slot 0, mapped and added."""
 
-    def __init__(self, width: int, heads: int, inner: int, dropout: float):
+    def __init__(self, width: int):
         super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.norm_attention = nn.LayerNorm(width, EPSILON)
-        self.up = nn.Linear(width, inner)
-        self.down = nn.Linear(inner, width)
         self.norm = nn.LayerNorm(width, EPSILON)
-        self.dropout = dropout
+        self.project = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, shown: Tensor | None, wanted: Tensor | None = None) -> Tensor:
-        """Update all rows, or answer only at some of them.
-
-        x      (B, S, C)
-        shown  (B, S) or (B, S, S) bool   True where a token may be looked at, by all or by each; None where all may
-        wanted (B, K) int64     the positions that are asked for; None for all
-        -> (B, S, C) or (B, K, C)
-        """
-        q, k, v = self.split(x, wanted)
-        if wanted is not None:
-            x = rows(x, wanted)
-            if shown is not None and shown.ndim == 3:
-                shown = rows(shown, wanted)
-        return self.update(x, attend(q, k, v, shown=shown, share=self.dropout, training=self.training))
-
-    def update(self, x: Tensor, looked: Tensor) -> Tensor:
-        """x (B, Q, C), looked (B, H, Q, d), what attention gave -> (B, Q, C)"""
-        looked = self.out(looked.transpose(1, 2).flatten(2))
-        x = self.norm_attention(drop_add(x, looked, self.dropout, self.training))
-        thought = self.down(F.gelu(self.up(x)))
-        return self.norm(drop_add(x, thought, self.dropout, self.training))
-
-    def split(self, x: Tensor, wanted: Tensor | None = None) -> list[Tensor]:
-        """x (B, S, C), wanted (B, K) int64 -> q (B, H, K or S, d), k and v (B, H, S, d)"""
-        return split(x, self.qkv, self.heads, wanted)
+    def forward(self, patches: Tensor, shown: Tensor) -> Tensor:
+        """patches (B, P, C), shown (B, P) bool -> (B, 1, C)   what is added to every word; 0 without a picture"""
+        return self.project(self.norm(patches[:, :1])) * shown[:, :1, None]
 
 
 class SingleStream(nn.Module):
     """Words and patches in one encoder, with a head for every objective it was built for.
 
     vocabulary  word pieces                  dim      length of a patch vector
-    objectives  names of the heads: mlm, itm, rotation, jigsaw, camouflage, grey, blank; a ValueError for one that the
-                grids do not play
+    objectives  names of the heads: mlm, itm, rotation, jigsaw, camouflage, grey, blank, moc, mrc, mrfr; a ValueError
+                for one that the grids do not play, or that takes regions
     grids       the sides of the pyramid of patches that it reads
+    regions     in place of grids, {"most": slots, "names": of the classes}
+    tags        slots of the words that name what a detector saw, behind the patches (OSCAR)
+    places      box, or learned: see `PatchEmbedding`
+    streams     1, or 2: words and patches in encoders of their own that look at each other (two_streams.py)
+    glance      True where every word is told what the whole picture looks like (VL-BERT)
     classes_of  a recognition task -> how many classes it has; a head each
     readout     what these heads see (recognisers.py)
     likeness    True where words and patches have a say of their own when pairs are ranked (likeness.py)
@@ -147,6 +130,11 @@ class SingleStream(nn.Module):
         dropout: float,
         objectives: list[str],
         grids: Sequence[int] = KALEIDO.sides,
+        regions: Mapping[str, Any] | None = None,
+        tags: int = 0,
+        places: str = "box",
+        streams: int = 1,
+        glance: bool = False,
         positions: int = 512,
         checkpointing: bool = False,
         meeting: bool = False,
@@ -155,21 +143,26 @@ class SingleStream(nn.Module):
         likeness: bool = False,
     ):
         super().__init__()
-        self.pyramid = Pyramid(tuple(grids))
-        self.classes = puzzles.classes(self.pyramid)
+        self.layout = layout_of({"grids": grids, "regions": regions})
+        self.classes = puzzles.classes(self.layout)
+        self.tags = tags
         self.words = WordEmbedding(vocabulary, width, positions, dropout)
-        self.patches = PatchEmbedding(self.pyramid, dim, width, dropout)
-        self.layers = nn.ModuleList(Layer(width, heads, inner, dropout) for _ in range(layers))
+        self.patches = PatchEmbedding(self.layout, dim, width, dropout, learned=places == "learned")
+        self.layers = nn.ModuleList(Layer(width, heads, inner, dropout) for _ in range(layers if streams == 1 else 0))
+        seen = self.layout.patches + tags
+        for number in range(layers if streams == 2 else 0):
+            self.layers.append(TwinLayer(width, heads, inner, dropout, seen=seen, last=number == layers - 1))
         self.pooler = nn.Linear(width, width)
-        self.heads = nn.ModuleDict({name: _head(name, self.pyramid, width, dim, vocabulary) for name in objectives})
+        self.heads = nn.ModuleDict({name: _head(name, self.layout, width, dim, vocabulary) for name in objectives})
         self.meeting = Meeting(width) if meeting else None
+        self.glance = Glance(width) if glance else None
         self.checkpointing = checkpointing
         self.apply(_initialise)
         if self.meeting is not None:
             nn.init.eye_(self.meeting.project.weight)
         self.readout = readout
         self.recognisers = recognisers.heads(dict(classes_of or {}), width=width, readout=readout, dropout=dropout)
-        levels = len(self.pyramid.levels)
+        levels = len(self.layout.spans)
         self.likeness = Likeness(torch.zeros(vocabulary), levels=levels, dim=dim, width=width) if likeness else None
 
     def forward(self, batch: Batch, wanted: Tensor | None = None) -> Tensor:
@@ -178,9 +171,17 @@ class SingleStream(nn.Module):
         wanted (B, K) int64   positions asked for, text slots first, patch p at T + p; None for all
         -> (B, T + P, C) or (B, K, C)   states
         """
-        words = self.words(batch.words)
-        patches = self.patches(batch.patches.to(stream_dtype(words)), batch.places, batch.levels)
+        words, patches = self.words(batch.words), self.look(batch.pictures)
         return self.read(words, patches, torch.cat([batch.real, batch.shown], dim=1), wanted)
+
+    def look(self, pictures: Pictures) -> Tensor:
+        """Embed what is seen -> (B, P, C)   P counts the slots of tags, which stand last."""
+        kind = stream_dtype(self.words.word.weight)
+        patches = self.patches(pictures.patches.to(kind), pictures.places, pictures.levels).to(kind)
+        if not self.tags:
+            return patches
+        assert pictures.tags is not None, "the pictures of a system that reads tags have some"
+        return torch.cat([patches, self.words(pictures.tags, kind=1).to(kind)], dim=1)
 
     def read(self, words: Tensor, patches: Tensor, shown: Tensor, wanted: Tensor | None = None) -> Tensor:
         """The encoder alone, for who has the embeddings already.
@@ -189,12 +190,17 @@ class SingleStream(nn.Module):
         shown (B, T + P) or (B, T + P, T + P) bool   True where a token may be looked at, by all or by each
         -> (B, T + P, C) or (B, K, C)
         """
-        if self.meeting is not None:
-            words = self.meeting(words, patches, shown if shown.ndim == 2 else shown[:, 0])  # what [CLS] may look at
+        words = self.meet(words, patches, shown if shown.ndim == 2 else shown[:, 0])  # what [CLS] may look at
         x = torch.cat([words.to(stream_dtype(words)), patches.to(stream_dtype(words))], dim=1)
         for layer in self.layers[:-1]:
             x = checkpoint(layer, x, shown, use_reentrant=False) if self.checkpointing else layer(x, shown)
         return self.layers[-1](x, shown, wanted)
+
+    def meet(self, words: Tensor, patches: Tensor, shown: Tensor) -> Tensor:
+        """What words are told of the picture before they are read: words (B, T, C), shown (B, T + P) -> (B, T, C)."""
+        if self.glance is not None:
+            words = words + self.glance(patches, shown[:, words.shape[1] :])
+        return words if self.meeting is None else self.meeting(words, patches, shown)
 
     def pooled(self, states: Tensor) -> Tensor:
         """states (B, S, C), [CLS] first -> (B, C)"""
@@ -210,9 +216,9 @@ class SingleStream(nn.Module):
             said = self.match(self.pooled(states.float()))
         return said[:, 1] - said[:, 0]
 
-    def level_means(self, patches: Tensor) -> Tensor:
-        """patches (B, P, D) -> (B, L, D) float   what `likeness` looks at"""
-        return means_of(patches, self.patches.spans)
+    def level_means(self, pictures: Pictures) -> Tensor:
+        """-> (B, L, D) float   what `likeness` looks at"""
+        return means_of(pictures, self.patches.spans)
 
     def read_out(self, batch: Batch) -> Tensor:
         """Read a batch for its recognisers -> (B, F) float32   the pooled [CLS] and what else `readout` joins to it."""
@@ -236,11 +242,18 @@ class SingleStream(nn.Module):
     def solve(self, puzzle: str, states: Tensor) -> Tensor:
         """The answer to one puzzle.
 
-        states (B, n, C)   the patches of its level (rotation, jigsaw, camouflage) or those changed (grey, blank)
-        -> (B, classes) scores, or (B, n, D) vectors for grey and blank
+        states (B, n, C)   the patches of its level (rotation, jigsaw, camouflage) or those changed (grey, blank), or
+                           the hidden regions (moc, mrc, mrfr)
+        -> (B, classes) scores, (B, n, K) scores of what regions are (moc, mrc), or (B, n, D) vectors
         """
         head = self.heads[puzzle]
         return head(states.flatten(1)) if puzzle in self.classes else head(states)
+
+
+def layout_of(sizes: Mapping[str, Any]) -> Layout:
+    """What the patches are of a model that is built from `sizes`."""
+    regions = sizes.get("regions")
+    return Regions(regions["most"], tuple(regions["names"])) if regions else Pyramid(tuple(sizes["grids"]))
 
 
 def stream_dtype(x: Tensor) -> torch.dtype:
@@ -262,12 +275,16 @@ class WordHead(nn.Module):
         return self.norm(F.gelu(self.dense(states)))
 
 
-def _head(name: str, pyramid: Pyramid, width: int, dim: int, vocabulary: int) -> nn.Module:
+def _head(name: str, layout: Layout, width: int, dim: int, vocabulary: int) -> nn.Module:
     if name == "mlm":
         return WordHead(width, vocabulary)
     if name == "itm":
         return nn.Linear(width, 2)
-    level, classes = pyramid.level(name), puzzles.classes(pyramid)
+    if isinstance(layout, Regions):
+        if name not in puzzles.OF_REGIONS:
+            raise ValueError(f"regions do not play {name!r}; they play {list(puzzles.OF_REGIONS)}")
+        return nn.Linear(width, dim if name == "mrfr" else len(layout.names))
+    level, classes = layout.level(name), puzzles.classes(layout)
     if name in classes:
         return nn.Linear(level.patches * width, classes[name])
     return nn.Linear(width, dim, bias=False)

@@ -7,6 +7,7 @@ of level 4. One grid of 8x8 is FashionBERT's, and the paper's ablation of a fixe
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -71,6 +72,11 @@ class Pyramid:
         start = self.turned.stop
         return slice(start, start + (self.level("grey").patches if "grey" in self.puzzles else 0))
 
+    @property
+    def called(self) -> str:
+        """What a sentence calls it."""
+        return f"the grids {list(self.sides)}"
+
     def level(self, puzzle: str) -> Level:
         """The level that one puzzle is played on; a ValueError where there is none."""
         return self.levels[self._number(puzzle)]
@@ -86,6 +92,11 @@ class Pyramid:
         """Where the patches of one level stand among the P, e.g. 1 -> slice(1, 5)."""
         start = sum(level.patches for level in self.levels[:index])
         return slice(start, start + self.levels[index].patches)
+
+    @property
+    def spans(self) -> list[slice]:
+        """Where the patches of each level stand among the P."""
+        return [self.span_of(index) for index in range(len(self.levels))]
 
     def places(self) -> Tensor:
         """The slot of each patch relative to the locked box (section 3.5; specification D1).
@@ -111,6 +122,48 @@ class Pyramid:
 
 
 KALEIDO = Pyramid((1, 2, 3, 4, 5))
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The slots of a picture whose vectors are those of regions: one level, on which no puzzle of the grids is played.
+
+    most   slots; slot 0 is the whole picture
+    names  of the K classes that a region may be of, as the tags of OSCAR say them
+    """
+
+    most: int
+    names: tuple[str, ...] = ()
+
+    levels: ClassVar[tuple[Level, ...]] = ()
+    puzzles: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def called(self) -> str:
+        """What a sentence calls it."""
+        return f"{self.most} regions of {len(self.names)} classes"
+
+    @property
+    def patches(self) -> int:
+        """P."""
+        return self.most
+
+    @property
+    def vectors(self) -> int:
+        """V."""
+        return self.most
+
+    @property
+    def spans(self) -> list[slice]:
+        """Where the one level stands among the P."""
+        return [slice(0, self.most)]
+
+    def levels_of(self) -> Tensor:
+        """-> (P,) int64   zeros: there is one level"""
+        return torch.zeros(self.most, dtype=torch.int64)
+
+
+Layout = Pyramid | Regions
 
 
 def cells(side: int) -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ from fashionvl.pretrained.card import readme
 from fashionvl.pretrained.given import Given, GivenText, paired, pictures_of, texts_of, unwrapped
 from fashionvl.pretrained.parts import STREAMS, facts_of
 from fashionvl.pretrained.sight import Sight, sight_of, store_of
-from fashionvl.tasks import captioning, embedding, matching, pretrain, recognition
+from fashionvl.tasks import captioning, embedding, matching, recognition, spoil
 from fashionvl.words import Words
 
 
@@ -78,7 +78,7 @@ class FashionVL:
             return np.empty(0)
         model = self.stream("retrieval" if "retrieval" in self.facts["parts"] else "model")
         texts, store = self.words.encode(told[0]), self.sight.patches(seen[0])
-        desk = pretrain.Desk(self.words, texts, store, ["itm"], [], Aligned.none(len(store)))
+        desk = spoil.Desk(self.words, texts, store, ["itm"], [], Aligned.none(len(store)))
         scores = matching.score_pairs(model, desk, *rows)
         return unwrapped(expit(scores) if probability else scores, one)
 
@@ -137,8 +137,8 @@ class FashionVL:
         if not pictures:
             return []
         store = self.sight.patches(pictures)
-        clean = store.clean(np.arange(len(store)))
-        return unwrapped(captioning.caption(model, self.words, clean, mode=mode, beam=beam), one)
+        seen = store.pictures(np.arange(len(store)))
+        return unwrapped(captioning.caption(model, self.words, seen, mode=mode, beam=beam), one)
 
     def align(self, picture: Given, text: GivenText) -> list:
         """Which patches the words of a text point at: where the captioner looks when it is told the text (AAG, 3.3).
@@ -179,6 +179,11 @@ class FashionVL:
         pixels = self._known("patches")["pixels"]
         graphs.export_encoder(self.shelf.network("encoder"), pixels, files["patch_encoder"])
         return files
+
+    @property
+    def pyramid(self) -> Pyramid:
+        """The grids that pictures are cut into."""
+        return Pyramid(tuple(self.facts["parts"]["model"]["model"]["grids"]))
 
     @property
     def words(self) -> Words:
@@ -235,13 +240,12 @@ class FashionVL:
             store = self._no_pictures(len(seen))
         else:
             store = self.sight.patches(pictures[0])
-            store = store_of(store.pyramid, store.vectors(seen).numpy())
+            store = store_of(self.pyramid, store.vectors(seen).numpy())
         texts = [told[0][at] for at in read] if told else [""] * len(seen)
         column = "image" if told is None else "text" if pictures is None else "both"
         return column, recognition.Desk(self.words, self.words.encode(texts), store, {}), one
 
     def _no_pictures(self, count: int) -> Store:
         """A store of so many missing pictures; needs no patch encoder."""
-        sizes = self.facts["parts"]["model"]["model"]
-        pyramid = Pyramid(tuple(sizes["grids"]))
-        return store_of(pyramid, np.zeros((count, pyramid.vectors, sizes["dim"]), np.float16))
+        dim = self.facts["parts"]["model"]["model"]["dim"]
+        return store_of(self.pyramid, np.zeros((count, self.pyramid.vectors, dim), np.float16))

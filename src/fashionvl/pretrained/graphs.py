@@ -6,8 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from fashionvl.batches import Pictures
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models.single_stream import SingleStream
+from fashionvl.patches.pyramid import Pyramid
 
 MATCHING, ENCODER = "matching.onnx", "patch_encoder.onnx"
 NEEDED = ("onnx", "onnxscript")
@@ -27,23 +29,24 @@ class Matching(nn.Module):
     def __init__(self, model: SingleStream):
         super().__init__()
         self.model = model
-        self.register_buffer("places", model.pyramid.places())
-        self.register_buffer("levels", model.pyramid.levels_of())
+        assert isinstance(model.layout, Pyramid), "the graph has places that are the same for all pictures"
+        self.register_buffer("places", model.layout.places())
+        self.register_buffer("levels", model.layout.levels_of())
 
     def forward(self, words: Tensor, real: Tensor, patches: Tensor) -> Tensor:
-        shown = torch.cat([real, torch.ones_like(patches[:, :, 0], dtype=torch.bool)], dim=1)
-        embedded = self.model.patches(patches, self.places, self.levels)
-        states = self.model.read(self.model.words(words), embedded, shown, torch.zeros_like(words[:, :1]))
+        seen = Pictures(patches, torch.ones_like(patches[:, :, 0], dtype=torch.bool), self.places, self.levels)
+        shown = torch.cat([real, seen.shown], dim=1)
+        states = self.model.read(self.model.words(words), self.model.look(seen), shown, torch.zeros_like(words[:, :1]))
         odds = self.model.log_odds(states)
         if self.model.likeness is None:
             return odds
-        return odds + self.model.likeness(words, self.model.level_means(patches))
+        return odds + self.model.likeness(words, self.model.level_means(seen))
 
 
 def export_matching(model: SingleStream, dim: int, file: Path) -> None:
     """Write the graph of `Matching`: words, real, patches -> log_odds; any number of pairs, texts of any length."""
     words = torch.ones(ROWS, SLOTS, dtype=torch.int64)
-    example = (words, words.bool(), torch.zeros(ROWS, model.pyramid.patches, dim))
+    example = (words, words.bool(), torch.zeros(ROWS, model.layout.patches, dim))
     most = len(model.words.position.weight)
     rows, slots = torch.export.Dim("rows", min=1), torch.export.Dim("slots", min=3, max=most)
     moving = ({0: rows, 1: slots}, {0: rows, 1: slots}, {0: rows})

@@ -21,7 +21,7 @@ from fashionvl.patches.store import MANIFEST, Store
 from fashionvl.pretrained.face import FashionVL
 from fashionvl.pretrained.sight import store_of
 from fashionvl.stages.machine import has_bf16
-from fashionvl.tasks import matching, pretrain
+from fashionvl.tasks import matching, spoil
 
 NOWHERE = -1
 REMEMBERED = 1024  # pictures whose patches are not in the cache on disk
@@ -94,7 +94,7 @@ class Reranker:
     def _score(self, texts: list[str], store: Store, pictures: Rows, products: Rows) -> NDArray[np.float64]:
         """As the stages score pairs, so in bf16 where there is hardware for it."""
         words = self.model.words
-        desk = pretrain.Desk(words, words.encode(texts), store, ["itm"], [], Aligned.none(len(store)))
+        desk = spoil.Desk(words, words.encode(texts), store, ["itm"], [], Aligned.none(len(store)))
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=has_bf16()):
             return matching.score_pairs(self.stream, desk, pictures, products)
 
@@ -103,13 +103,13 @@ class Reranker:
         rows = self.rows[pictures]
         cached = rows != NOWHERE
         if self.store is not None and cached.all():
-            return store_of(self.stream.pyramid, self.store.clean(rows).numpy())
+            return store_of(self.model.pyramid, self.store.clean(rows).numpy())
         found = [self.encode(picture) for picture in pictures[~cached].tolist()]
         vectors = np.empty((len(pictures), *found[0].shape), np.float16)
         vectors[~cached] = np.stack(found)
         if self.store is not None and cached.any():
             vectors[cached] = self.store.clean(rows[cached]).numpy()
-        return store_of(self.stream.pyramid, vectors)
+        return store_of(self.model.pyramid, vectors)
 
 
 def reranker(

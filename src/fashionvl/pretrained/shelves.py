@@ -138,6 +138,11 @@ class RunShelf:
         if not path.is_file():
             return None
         made = json.loads(path.read_text(encoding="utf-8"))
+        if "regions" in made:
+            raise Problem(
+                f"{self.system!r} reads regions of pictures, and only systems over grids are opened so; ask it by the"
+                " stages `evaluate`, `finetune` and `examine`"
+            )
         return {
             "encoder": made["encoder"]["name"],
             "weights": made["encoder"]["weights"],

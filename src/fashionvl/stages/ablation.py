@@ -1,8 +1,8 @@
 """Stage `ablation COLUMN-SEED`: one run of one column of the paper's Table 4 -> build/ablations/COLUMN-SEED.
 
-The base row with the values of the column, trained by this seed for the steps of build/ablations/COLUMN, then ranked.
-Only the training depends on the seed: every run is asked the very same questions. The weights are kept for the tasks
-that are learned from them.
+The row of the column, trained by this seed for the steps of build/ablations/COLUMN, then ranked. Only the training
+depends on the seed: every run is asked the very same questions. The weights are kept for the tasks that are learned
+from them. `comparison.COLUMN-SEED` is a run of the other study, in build/comparisons.
 """
 
 import time
@@ -31,7 +31,8 @@ def main(
     machine.keep_freed_memory()
     settings = config.load(params)
     column, seed = parts_of(item)
-    steps = checkpoint.read_card(build / "ablations" / column)["metrics"]["steps"]
+    study, _ = config.of_study(column)
+    steps = checkpoint.read_card(folder_of(build, column))["metrics"]["steps"]
     row = config.with_steps(config.column(settings, column), steps)
     own = replace(settings, seed=seed)
     folder = pretrain.work_folder("ablation", item, row, own, build, work)
@@ -45,15 +46,16 @@ def main(
         build,
         folder=folder,
         name=f"ablation {item}",
-        where=f"ablation.table.{column}",
+        where=f"{study}.table.{column.removeprefix(f'{study}.')}",
         accelerator=accelerator,
         stop_after=stop_after,
     )
     if accelerator.is_main_process and stop_after is None:
-        out = build / "ablations" / item
+        out = folder_of(build, item)
         out.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
-        found = judge(model, sizes["objectives"], row, settings, catalogue, build, item)
+        asked = replace(settings, evaluate=config.ranked_by(settings, study))
+        found = judge(model, sizes["objectives"], row, asked, catalogue, build, item)
         card = {"stage": "ablation", "item": item, "column": column, "seed": seed, "system": asdict(row)}
         card |= {"model": sizes}
         card = machine.record(out, folder, {**card, "metrics": found})
@@ -71,16 +73,25 @@ def judge(
     build: Path,
     item: str,
 ) -> dict[str, float]:
-    """The losses and recalls of a model, on lists that the seed of params.yaml draws; leaves its ranks beside them."""
-    asked = replace(settings, evaluate=config.ranked_by(settings))
-    losses, scorer = evaluate.single_stream(model, objectives, row, asked, catalogue, build, f"ablation {item}")
-    found = {**losses, **evaluate.rank(catalogue, asked, scorer, build / "ablations" / item)}
-    print(f"ablation {item}  SumR {found['sampled.SumR']:.1f}", flush=True)
+    """The losses and recalls of a model, on lists that the seed of params.yaml draws; leaves its ranks beside them.
+
+    One without a matching head has losses alone.
+    """
+    found, scorer = evaluate.single_stream(model, objectives, row, settings, catalogue, build, f"ablation {item}")
+    if "itm" in objectives:
+        found |= evaluate.rank(catalogue, settings, scorer, folder_of(build, item))
+        print(f"ablation {item}  SumR {found['sampled.SumR']:.1f}", flush=True)
     return {name: round(value, 6) for name, value in found.items()}
 
 
+def folder_of(build: Path, item: str, what: str = "s") -> Path:
+    """Where a run or a column is kept: comparison.oscar-1 -> build/comparisons/oscar-1; `_tasks` for its tasks."""
+    study, name = config.of_study(item)
+    return build / f"{study}{what}" / name
+
+
 def parts_of(item: str) -> tuple[str, int]:
-    """The column and the seed of a run: B+I-II-3 -> B+I-II, 3."""
+    """The column and the seed of a run: B+I-II-3 -> B+I-II, 3; comparison.oscar-1 -> comparison.oscar, 1."""
     column, _, seed = item.rpartition("-")
     if not column or not seed.isdecimal():
         raise config.ConfigError(f"{item!r} is no run of the ablations; one is called COLUMN-SEED, such as full-1")

@@ -2,6 +2,7 @@
 
 The tasks of `ablation.tasks` (CR, SUB and FC of Table 4), each learned from the weights of one run and examined. Only
 the training depends on the seed: every run is asked the very same questions. The weights of the tasks are not kept.
+`comparison.COLUMN-SEED` is a run of the other study, from build/comparisons to build/comparison_tasks.
 """
 
 import shutil
@@ -36,13 +37,15 @@ def main(
     settings = config.load(params)
     column, seed = ablation.parts_of(item)
     row = config.column(settings, column)
-    asked = replace(settings, evaluate=config.ranked_by(settings), finetune=config.taught_by(settings))
+    study, _ = config.of_study(column)
+    evaluate, recipes = config.ranked_by(settings, study), config.taught_by(settings, study)
+    asked = replace(settings, evaluate=evaluate, finetune=recipes)
     catalogue = Catalogue.load(build / "catalogue", data)
-    start = build / "ablations" / item
+    start = ablation.folder_of(build, item)
     bench = courses.Bench.of(row, replace(asked, seed=seed), catalogue, build, start)
-    out = build / STAGE / item
+    out = ablation.folder_of(build, item, "_tasks")
     places = {}
-    for task in taught_here(asked.ablation.tasks, catalogue, item):
+    for task in taught_here(config.tasks_of(settings, study, seed), bench, item):
         mark = mark_of(task, bench, asked)
         places[task] = out / task
         if mark_in(out / task) == mark:
@@ -54,13 +57,14 @@ def main(
                 return
     if machine.accelerator().is_main_process:
         card = {"stage": STAGE, "item": item, "column": column, "seed": seed, "split": asked.evaluate.ranking_on}
-        gather(out, places, {**card, **config.asked_of_tasks(settings)})
+        gather(out, places, {**card, **config.asked_of_tasks(settings, study, seed)})
         shutil.rmtree(work / f"{STAGE}-{item}", ignore_errors=True)
 
 
-def taught_here(tasks: list[str], catalogue: Catalogue, item: str) -> list[str]:
-    """The tasks that this catalogue has answers for; says which it has none for."""
-    reasons = {task: labels.why_not(catalogue, task) for task in tasks}
+def taught_here(tasks: list[str], bench: courses.Bench, item: str) -> list[str]:
+    """The tasks that this catalogue has answers for and that the system can learn; says which are left out and why."""
+    catalogue, row, settings = bench.catalogue, bench.row, bench.settings
+    reasons = {task: labels.why_not(catalogue, task) or courses.why_not(row, task, settings) for task in tasks}
     for reason in filter(None, reasons.values()):
         print(f"{STAGE} {item}  {reason}: it is left out", flush=True)
     return [task for task in tasks if reasons[task] is None]
@@ -124,7 +128,8 @@ def gather(out: Path, places: Mapping[str, Path], card: Mapping[str, Any]) -> No
             shutil.copytree(place, part, ignore=shutil.ignore_patterns(TAUGHT))
             part.rename(out / task)
     checkpoint.write_card(out, {**card, "steps": steps, "metrics": metrics})
-    shown = {name: value for name, value in metrics.items() if name.endswith(("both.accuracy", "mask_all.sumcap"))}
+    ends = ("both.accuracy", "mask_all.sumcap", "sampled.itr.R@1", "sampled.tir.R@1")
+    shown = {name: value for name, value in metrics.items() if name.endswith(ends)}
     print(f"{STAGE} {out.name}  " + "  ".join(f"{name} {value:.3f}" for name, value in shown.items()), flush=True)
 
 

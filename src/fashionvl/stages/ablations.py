@@ -45,15 +45,15 @@ def main(*, params: Path = Path("params.yaml"), data: Path = Path("data"), build
     columns = {name: read(name, seeds, build / "ablations") for name in settings.ablation.columns}
     lacking = without_tasks(columns, seeds, build / "ablation_tasks")
     if not lacking:
-        asked = config.asked_of_tasks(settings)
-        columns = {name: with_tasks(name, of, seeds, build / "ablation_tasks", asked) for name, of in columns.items()}
+        asked = {seed: config.asked_of_tasks(settings, "ablation", seed) for seed in seeds}
+        columns = {name: with_tasks(name, of, build / "ablation_tasks", asked) for name, of in columns.items()}
     steps = {
         f"{after} - {before}": step(columns, before, after, settings.seed)
         for before, after in STEPS
         if before in columns and after in columns
     }
     checkpoint.write_json(build / "metrics" / "ablations.json", numbers(columns, steps))
-    ranked = config.ranked_by(settings)
+    ranked = config.ranked_by(settings, "ablation")
     heading = f"Split {ranked.ranking_on}, sampled-{ranked.candidates + 1}, seeds {seeds}"
     parts = [f"{heading}, mean ± standard deviation over seeds.", table(columns), signs(steps)]
     if lacking:
@@ -73,14 +73,19 @@ def read(name: str, seeds: list[int], folder: Path) -> Column:
     rows, ranks = [], []
     for number, seed in enumerate(seeds):
         run_folder = folder / f"{name}-{seed}"
-        card = checkpoint.read_card(run_folder)
-        last = json.loads((run_folder / "history.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-        times = {"training_seconds": last["seconds"], "ranking_seconds": card["ranking_seconds"]}
-        each = {"steps": card["steps"], "seconds_a_step": last["seconds"] / card["steps"]}
-        rows.append({**times, **each, **card["metrics"]})
+        rows.append(metrics_of(run_folder))
         found = compare.ranks_of(run_folder)
         ranks.append(found.assign(draw=found["draw"] + number * (1 + found["draw"].max())))
     return Column(pd.DataFrame(rows), pd.concat(ranks, ignore_index=True))
+
+
+def metrics_of(run_folder: Path) -> dict[str, float]:
+    """What one run has found, and how long it took."""
+    card = checkpoint.read_card(run_folder)
+    last = json.loads((run_folder / "history.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    times = {"training_seconds": last["seconds"], "ranking_seconds": card["ranking_seconds"]}
+    each = {"steps": card["steps"], "seconds_a_step": last["seconds"] / card["steps"]}
+    return {**times, **each, **card["metrics"]}
 
 
 def without_tasks(columns: Iterable[str], seeds: list[int], folder: Path) -> list[str]:
@@ -89,12 +94,13 @@ def without_tasks(columns: Iterable[str], seeds: list[int], folder: Path) -> lis
     return [run for run in runs if not (folder / run / "card.json").exists()]
 
 
-def with_tasks(name: str, column: Column, seeds: list[int], folder: Path, asked: dict[str, Any]) -> Column:
-    """A column with what its runs have found at the tasks; a Problem where one was asked otherwise than `asked`."""
+def with_tasks(name: str, column: Column, folder: Path, asked: Mapping[int, dict[str, Any]]) -> Column:
+    """A column with what its runs have found at the tasks; a Problem where one was asked otherwise than `asked`, by
+    seed."""
     rows = []
-    for seed in seeds:
+    for seed, of_seed in asked.items():
         card = checkpoint.read_card(folder / f"{name}-{seed}")
-        if any(card[key] != value for key, value in asked.items()):
+        if any(card[key] != value for key, value in of_seed.items()):
             raise Problem(
                 f"{folder / f'{name}-{seed}'} was taught or examined by other parameters than params.yaml has now:"
                 f" run `ablation_tasks {name}-{seed}` again"

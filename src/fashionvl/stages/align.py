@@ -55,7 +55,7 @@ def main(
         tables[source].to_parquet(folder / f"{source}.parquet", index=False)
         metrics |= {f"{source}.{name}": value for name, value in counts(tables[source], catalogue).items()}
         if truth is not None:
-            held = pointing.judge(tables[source], truth, desk.grids, desk.store.pyramid)
+            held = pointing.judge(tables[source], truth, desk.grids, desk.pyramid)
             judged.append(held.assign(source=source, split=catalogue.products["split"].to_numpy()[held["product"]]))
     metrics |= skills(judged, folder)
     metrics = {name: round(float(value), 6) for name, value in metrics.items()}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fashionvl import alignment, config
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.pictures import open_rgb
+from fashionvl.patches.pyramid import Pyramid
 from fashionvl.patches.store import Store
 from fashionvl.stages.album import box_of
 from fashionvl.tasks.describe import Described
@@ -39,6 +40,12 @@ class Desk:
     levels: list[int]
     tau: float
 
+    @property
+    def pyramid(self) -> Pyramid:
+        """The grids; words are aligned with their patches, not with regions."""
+        assert isinstance(self.store.layout, Pyramid)
+        return self.store.layout
+
     def found(self, pictures: NDArray[np.int64], described: Described, source: str) -> alignment.Found:
         """Align the words of some pictures."""
         products = self.catalogue.pictures["product"].to_numpy()[pictures]
@@ -48,7 +55,7 @@ class Desk:
             [self.spoken[product] for product in products],
             seen=torch.from_numpy(self.seen[pictures]).float(),
             grid=torch.from_numpy(self.grids[pictures]).float(),
-            sides=[self.store.pyramid.levels[level].side for level in self.levels],
+            sides=[self.pyramid.levels[level].side for level in self.levels],
             tau=self.tau,
             each=SOURCES[source],
         )
@@ -58,7 +65,7 @@ def desk_of(kind: str, settings: config.Params, catalogue: Catalogue, words: Wor
     """What pictures are aligned by; a ConfigError where no grid of the kind is fine enough."""
     row, patches = settings.alignment, config.row(settings.patches, kind, "patches")
     store = Store.open(build / "patches" / kind)
-    levels = [at for at, level in enumerate(store.pyramid.levels) if level.side >= row.least_side]
+    levels = [at for at, level in enumerate(store.layout.levels) if level.side >= row.least_side]
     if not levels:
         raise config.ConfigError(
             f"params.yaml: no grid of patches.{kind} has {row.least_side} patches a side; lower alignment.least_side"

@@ -1,4 +1,4 @@
-"""Stage `clock`: how many steps of the base row the minutes of the ablations are -> build/clock.
+"""Stage `clock STUDY`: how many steps of the base row the minutes of a study are -> build/clock/STUDY.
 
 Timed once: what is trained depends on this number, and no longer on how busy the machine is.
 """
@@ -14,6 +14,7 @@ from fashionvl.stages.turns import steps_in
 
 
 def main(
+    study: str,
     *,
     params: Path = Path("params.yaml"),
     data: Path = Path("data"),
@@ -23,14 +24,14 @@ def main(
     """Write the steps of the base row, or nothing where params.yaml gives steps and no minutes."""
     machine.keep_freed_memory()
     settings = config.load(params)
-    asked = settings.ablation
+    asked: config.Study = config.row({name: getattr(settings, name) for name in config.STUDIES}, study, "the studies")
     facts: dict[str, float] = {}
     if asked.minutes is not None:
         row = config.row(settings.systems, asked.base, "systems")
         (each,) = seconds_a_step({f"systems.{asked.base}": row}, settings, data, build, work).values()
         facts = {"seconds_a_step": round(each, 4), "steps": steps_in(60 * asked.minutes, each)}
         print(f"clock  {facts['steps']} steps of {asked.base} in {asked.minutes:g} min", flush=True)
-    checkpoint.write_card(build / "clock", {"stage": "clock", "metrics": facts})
+    checkpoint.write_card(build / "clock" / study, {"stage": "clock", "item": study, "metrics": facts})
 
 
 def seconds_a_step(
@@ -65,4 +66,5 @@ def seconds_a_step(
 
 if __name__ == "__main__":
     parser = options(__doc__, works=True)
+    parser.add_argument("study", help="ablation or comparison, as params.yaml has them")
     run(lambda: main(**vars(parser.parse_args())))

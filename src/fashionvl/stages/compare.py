@@ -9,6 +9,7 @@ import pandas as pd
 from fashionvl import checkpoint, config, metrics, training
 from fashionvl.catalogue.problems import Problem
 from fashionvl.stages import options, run
+from fashionvl.stages.evaluate import can_rank
 
 KEYS = ["protocol", "direction", "draw", "product", "picture", "group"]
 
@@ -17,7 +18,8 @@ def main(*, params: Path = Path("params.yaml"), data: Path = Path("data"), build
     """Paired differences of recall with 95 % intervals: first system minus second, in points of a hundred."""
     settings = config.load(params)
     finetuned = [f"{system}-retrieval" for system in settings.run if "retrieval" in settings.run_tasks]
-    systems = [*settings.run, *finetuned, *settings.run_contrast, *settings.run_clip]
+    pretrained = [system for system in settings.run if can_rank(settings.systems[system])]
+    systems = [*pretrained, *finetuned, *settings.run_contrast, *settings.run_clip]
     tables = {system: ranks_of(build / "evaluation" / system) for system in systems}
     found = {}
     for one, other in combinations(systems, 2):

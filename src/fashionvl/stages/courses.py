@@ -15,8 +15,9 @@ from fashionvl import checkpoint, config, training
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models import recognisers
-from fashionvl.models.single_stream import SingleStream
+from fashionvl.models.single_stream import SingleStream, layout_of
 from fashionvl.patches.store import Store
+from fashionvl.stages.vectors import store_of
 from fashionvl.tasks import captioning as saying
 from fashionvl.tasks import labels, matching, ranking, recognition, retrieval
 from fashionvl.tasks.pairs import Shop
@@ -51,8 +52,9 @@ class Bench:
     def of(cls, row: config.System, settings: config.Params, catalogue: Catalogue, build: Path, start: Path) -> "Bench":
         """Open everything; a Problem where the patches are not those that the system was pre-trained on."""
         weights, card = checkpoint.load(start)
-        words, store = Words.load(build / "words"), Store.open(build / "patches" / row.patches)
-        if card["model"]["grids"] != list(store.pyramid.sides) or card["model"]["dim"] != store.dim:
+        words = Words.load(build / "words")
+        store = store_of(row, words, build)
+        if layout_of(card["model"]) != store.layout or card["model"]["dim"] != store.dim:
             raise Problem(f"{start} learned from other patches than {store.folder} holds: run `dvc repro` again")
         texts = words.encode(catalogue.texts(settings.text.fields))
         shop = Shop.of(catalogue, "train")
@@ -191,6 +193,13 @@ def category(bench: Bench, recipe: config.Recognition, task: str = "category") -
     )
     taught = len(recognition.taught(desk, bench.shop, task))
     return Course(model, sizes, draw, recognition.losses_of, {task: 1.0}, taught, {"classes": names})
+
+
+def why_not(row: config.System, task: str, settings: config.Params) -> str | None:
+    """Why a system cannot be taught a task, None where it can."""
+    if task == "captioning" and row.model.streams == 2 and settings.finetune.captioning.modes.get("causal"):
+        return "two streams do not say captions word by word; set finetune.captioning.modes.causal to 0"
+    return None
 
 
 def captioning(bench: Bench, recipe: config.Captioning) -> Course:

@@ -80,7 +80,7 @@ def encoded_pictures(pictures: Pictures, paths: Sequence[str], shop: Workshop) -
     """`encoded` for opened RGB pictures; `paths` are what they are called."""
     found = [foreground_of(picture, path, shop) for picture, path in zip(pictures, paths, strict=True)]
     made = (_of_regions if shop.row.regions else _of_grids)(pictures, paths, found, shop)
-    sound: list[bool] = np.isfinite(made.vectors).all(axis=(1, 2)).tolist()
+    sound = [bool(np.isfinite(each).all()) for each in made.vectors]
     if not all(sound):
         raise Problem(
             f"{paths[sound.index(False)]}: the {_maker(shop)} gives vectors of it that are no numbers or do not fit"

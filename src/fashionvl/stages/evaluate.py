@@ -16,7 +16,8 @@ from fashionvl.catalogue.problems import Problem
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.store import Store
 from fashionvl.stages import duals, machine, options, run
-from fashionvl.tasks import matching, pretrain, retrieval
+from fashionvl.stages.vectors import store_of
+from fashionvl.tasks import matching, pretrain, retrieval, spoil
 from fashionvl.tasks.pairs import Shop, draw_epoch
 from fashionvl.words import Words
 
@@ -41,12 +42,23 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     if system in settings.systems:
         losses, scorer = _single_stream(system, settings, catalogue, build)
+        if not can_rank(settings.systems[system]):
+            print(f"evaluate {system}  pre-trained without itm: it ranks only where it is fine-tuned", flush=True)
+            for name in ("ranks.parquet", "lists.parquet"):
+                (folder / name).unlink(missing_ok=True)
+            publish(losses, "evaluate", system, settings, folder, build, began)
+            return
     else:
         config.dual(settings, system)
         dual = duals.load(build / "runs" / system, build, settings, machine.accelerator())
         losses, scorer = {}, duals.scorer(dual, catalogue, settings.evaluate.ranking_on, settings)
     found = {**losses, **rank(catalogue, settings, scorer, folder)}
     publish(found, "evaluate", system, settings, folder, build, began)
+
+
+def can_rank(row: config.System) -> bool:
+    """True where a system has a matching head after pre-training (VL-BERT has none)."""
+    return bool(row.objectives.get("itm"))
 
 
 def publish(
@@ -81,11 +93,11 @@ def _single_stream(
     model = SingleStream(**card["model"], dropout=0.0)
     model.load_state_dict(weights)
     folder = build / "patches" / row.patches
-    pyramid = Store.open(folder).pyramid
-    if pyramid != model.pyramid:
+    layout = Store.open(folder).layout
+    if layout != model.layout:
         raise Problem(
-            f"{build / 'runs' / system} learned from the grids {list(model.pyramid.sides)} and {folder} holds"
-            f" {list(pyramid.sides)}: run the stage `pretrain` again"
+            f"{build / 'runs' / system} learned from {model.layout.called} and {folder} holds {layout.called}:"
+            " run the stage `pretrain` again"
         )
     return single_stream(model, card["model"]["objectives"], row, settings, catalogue, build, f"evaluate {system}")
 
@@ -102,17 +114,22 @@ def single_stream(
     """The validation losses of a model that a row has trained, and how it scores pairs; `name` heads its lines."""
     accelerator = machine.accelerator()
     model.to(accelerator.device).eval()
-    words, store = Words.load(build / "words"), Store.open(build / "patches" / row.patches)
+    words = Words.load(build / "words")
+    store = store_of(row, words, build)
     texts = words.encode(catalogue.texts(settings.text.fields))
     # Hidden at random whatever guided the training, so that the losses of systems can be compared.
-    desk = pretrain.Desk(words, texts, store, objectives, row.matched_only, Aligned.none(len(store)))
+    desk = spoil.Desk(words, texts, store, objectives, row.matched_only, Aligned.none(len(store)))
     chance = training.chance_of(settings.seed)
     shop = Shop.of(catalogue, settings.evaluate.losses_on)
     sums: dict[str, float] = {}
     with accelerator.autocast():
         for number in range(PASSES):
             pairs = draw_epoch(
-                shop, same_kind=row.negatives["same_subcategory"], mismatched=0.5, generator=chance(3, number)
+                shop,
+                same_kind=row.negatives["same_subcategory"],
+                mismatched=spoil.mismatched(objectives),
+                tags=row.negatives.get("tags", 0.0),
+                generator=chance(3, number),
             )
             said = pretrain.examine(
                 model, desk, pairs, batch=row.training.batch, chance=lambda *n, p=number: chance(4, p, *n)

@@ -65,10 +65,11 @@ def gather(settings: config.Params, build: Path) -> Evidence:
         rows_of(list(settings.run), settings.run_contrast, settings.run_clip),
         next(iter(settings.run), "no system"),
     )
-    retrieved = present({row.name: read_json(numbers / f"{row.name}.json") for row in rows})
+    measured = present({row.name: read_json(numbers / f"{row.name}.json") for row in rows})
+    retrieved = {name: found for name, found in measured.items() if "sampled.SumR" in found}
     of = {task: f"{system}-{task}" for task in FINE_TUNED}
     head = opening.best_row(rows, retrieved)
-    names = ("captioner", "compare", "yardsticks", "alignment", "ablations")
+    names = ("captioner", "compare", "yardsticks", "alignment", "ablations", "comparisons")
     metrics = present({name: read_json(numbers / f"{name}.json") for name in names})
     examined = build / "evaluation"
     duals = [*settings.run_contrast, *settings.run_clip]

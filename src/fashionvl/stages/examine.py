@@ -99,9 +99,9 @@ def captioning(bench: courses.Bench, folder: Path, name: str) -> dict[str, float
     for mode in bench.card["recipe"]["modes"]:
         said: list[str] = []
         for at in range(0, len(pictures), CAPTIONS_AT_ONCE):
-            patches = bench.store.clean(pictures[at : at + CAPTIONS_AT_ONCE]).to(accelerator.device)
+            seen = bench.store.pictures(pictures[at : at + CAPTIONS_AT_ONCE])
             with accelerator.autocast():
-                said += saying.caption(model, bench.words, patches, mode=mode, beam=recipe.beam, longest=recipe.longest)
+                said += saying.caption(model, bench.words, seen, mode=mode, beam=recipe.beam, longest=recipe.longest)
             print(f"{name}  {mode}  {len(said)}/{len(pictures)} captions", flush=True)
         scores = scorers.score(said, reference)
         if scores is None:

@@ -30,7 +30,7 @@ def main(
     row = config.row(settings.systems, system, "systems")
     catalogue, out = Catalogue.load(build / "catalogue", data), build / "finetuned" / item
     facts = {"stage": "finetune", "item": item, "system": system}
-    reason = labels.why_not(catalogue, task)
+    reason = labels.why_not(catalogue, task) or courses.why_not(row, task, settings)
     if reason is not None:
         print(f"finetune {item}  {reason}: it is not learned", flush=True)
         shelve_nothing(out, {**facts, "task": task, "lacking": reason})

@@ -1,6 +1,6 @@
 """Stage `pretrain SYSTEM`: build/patches/<kind> + build/words -> build/runs/<system>."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +8,19 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 
-from fashionvl import checkpoint, config, training
+from fashionvl import checkpoint, config, losses, puzzles, training
 from fashionvl.alignment import Aligned
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models.bert import start_from
 from fashionvl.models.single_stream import SingleStream
-from fashionvl.patches.pyramid import Pyramid
+from fashionvl.patches.pyramid import Layout, Regions
 from fashionvl.patches.store import Store
 from fashionvl.stages import machine, options, run
-from fashionvl.tasks import pretrain
+from fashionvl.stages.vectors import store_of
+from fashionvl.tasks import pretrain, spoil
 from fashionvl.tasks.acquaint import acquaint
-from fashionvl.tasks.pairs import Shop
+from fashionvl.tasks.pairs import Chance, Shop
 from fashionvl.words import Words
 
 
@@ -77,43 +78,98 @@ def train_system(
     name    what lines of progress are headed with
     where   the row stands in params.yaml, for a sentence about what is wrong with it
     """
-    words, store = Words.load(build / "words"), Store.open(build / "patches" / row.patches)
-    if len(store) != len(catalogue.pictures):
-        raise Problem(f"build/patches/{row.patches} is of another catalogue; run `dvc repro patches@{row.patches}`")
-    weights = objectives_of(row, where, store.pyramid)
+    words = Words.load(build / "words")
+    store = store_of(row, words, build)
+    weights = objectives_of(row, where, store.layout)
+    _check_model(row.model, where, store.layout)
     sizes = sizes_of(row, words, store, list(weights))
     torch.manual_seed(training.seed_of(settings.seed, 0))
     model = SingleStream(**sizes, dropout=row.model.dropout, checkpointing=row.training.checkpointing)
-    texts, aligned = words.encode(catalogue.texts(settings.text.fields)), aligned_of(row, build, len(store))
-    desk = pretrain.Desk(words, texts, store, list(weights), row.matched_only, aligned)
-    shop = Shop.of(catalogue, "train")
-    if not training.goes_on(folder):
-        _begin(model, row, desk, shop, chance=training.chance_of(settings.seed), name=name)
-    training.train(
-        model,
-        draw=pretrain.drawing(
-            desk,
-            shop,
-            batch=row.training.batch,
-            same_kind=row.negatives["same_subcategory"],
-            chance=training.chance_of(settings.seed),
-        ),
-        losses=pretrain.losses_of,
-        weights=weights,
-        steps=row.training.steps(len(shop.products)),
-        recipe=row.training,
-        seed=settings.seed,
-        work=folder,
-        name=name,
-        accelerator=accelerator,
-        stop_after=stop_after,
-    )
+    corpora = [
+        Corpus(phase.training, folder / f"phase-{number}", f"{name}, phase {number}", Path(phase.build))
+        for number, phase in enumerate(row.phases, start=1)
+    ]
+    corpora.append(Corpus(row.training, folder, name, build))
+    for number, corpus in enumerate(corpora):
+        if corpus.build != build:
+            of, vectors = Catalogue.load(corpus.build / "catalogue", catalogue.root), _alike(row, words, store, corpus)
+        else:
+            of, vectors = catalogue, store
+        if len(vectors) != len(of.pictures):
+            raise Problem(
+                f"{corpus.build}/patches/{row.patches} is of another catalogue; run `dvc repro patches@{row.patches}`"
+            )
+        texts = words.encode(of.texts(settings.text.fields))
+        aligned = aligned_of(row, corpus.build, len(vectors))
+        desk = spoil.Desk(words, texts, vectors, list(weights), row.matched_only, aligned)
+        shop = Shop.of(of, "train")
+        if number == 0 and not training.goes_on(corpus.folder):
+            _begin(model, row, desk, shop, chance=training.chance_of(settings.seed), name=name)
+        _teach(model, row, desk, shop, weights, corpus, settings.seed, accelerator, stop_after)
+        if training.steps_done(corpus.folder) < corpus.recipe.steps(len(shop.products)):
+            break  # it was told to stop
     return model, sizes
 
 
-def _begin(
-    model: SingleStream, row: config.System, desk: pretrain.Desk, shop: Shop, *, chance: pretrain.Chance, name: str
+@dataclass(frozen=True)
+class Corpus:
+    """What one phase of a training goes through: its recipe, its work folder, its name, the build folder it reads."""
+
+    recipe: config.Training
+    folder: Path
+    name: str
+    build: Path
+
+
+def _teach(
+    model: SingleStream,
+    row: config.System,
+    desk: spoil.Desk,
+    shop: Shop,
+    weights: dict[str, float],
+    corpus: Corpus,
+    seed: int,
+    accelerator: Accelerator,
+    stop_after: int | None,
 ) -> None:
+    """Train on one corpus, or go on with it, or load what it ended with."""
+    corpus.folder.mkdir(parents=True, exist_ok=True)
+    training.train(
+        model,
+        draw=spoil.drawing(
+            desk,
+            shop,
+            batch=corpus.recipe.batch,
+            same_kind=row.negatives["same_subcategory"],
+            tags=row.negatives.get("tags", 0.0),
+            chance=training.chance_of(seed),
+        ),
+        losses=pretrain.losses_of,
+        weights=weights,
+        balance=losses.adaptive if row.weighting == "adaptive" else None,
+        steps=corpus.recipe.steps(len(shop.products)),
+        recipe=corpus.recipe,
+        seed=seed,
+        work=corpus.folder,
+        name=corpus.name,
+        accelerator=accelerator,
+        stop_after=stop_after,
+    )
+
+
+def _alike(row: config.System, words: Words, store: Store, corpus: Corpus) -> Store:
+    """The vectors of an earlier corpus; a Problem where they are not made as those of this catalogue are."""
+    other = store_of(row, words, corpus.build)
+    ours, theirs = store.manifest["encoder"], other.manifest["encoder"]
+    if other.layout != store.layout or ours != theirs:
+        raise Problem(
+            f"{other.folder} was not made as {store.folder} was: give both the same patch encoder (copy build/encoder)"
+            " and the same kind of patches, and run the stage `patches` there again"
+        )
+    return other
+
+
+def _begin(model: SingleStream, row: config.System, desk: spoil.Desk, shop: Shop, *, chance: Chance, name: str) -> None:
     """Give a new model the weights that its row starts from."""
     if row.model.start == "contrast":
         found = acquaint(model, desk, shop, chance=chance)
@@ -137,49 +193,68 @@ def alignment_file(row: config.System, build: Path) -> Path:
     return build / "alignment" / row.patches / f"{row.alignment}.parquet"
 
 
-def objectives_of(row: config.System, where: str, pyramid: Pyramid) -> dict[str, float]:
-    """The losses that are on, with their weights; an unknown one, or one the grids do not play, is a ConfigError."""
-    unknown = sorted(set(row.objectives) - set(pretrain.OBJECTIVES))
+def objectives_of(row: config.System, where: str, layout: Layout) -> dict[str, float]:
+    """The losses that are on, with their weights; an unknown one, or one the patches cannot play, is a ConfigError."""
+    unknown = sorted(set(row.objectives) - set(spoil.OBJECTIVES))
     if unknown:
         raise config.ConfigError(
-            f"params.yaml: {where}.objectives names {unknown[0]!r}; there are {list(pretrain.OBJECTIVES)}"
+            f"params.yaml: {where}.objectives names {unknown[0]!r}; there are {list(spoil.OBJECTIVES)}"
         )
-    weights = {name: row.objectives[name] for name in pretrain.OBJECTIVES if row.objectives.get(name)}
+    weights = {name: row.objectives[name] for name in spoil.OBJECTIVES if row.objectives.get(name)}
     if not weights:
         raise config.ConfigError(f"params.yaml: {where}.objectives switches every loss off")
-    lacking = [name for name in weights if name not in ("mlm", "itm", *pyramid.puzzles)]
+    played = puzzles.OF_REGIONS if isinstance(layout, Regions) else layout.puzzles
+    lacking = [name for name in weights if name not in ("mlm", "itm", *played)]
     if lacking:
         raise config.ConfigError(
             f"params.yaml: {where}.objectives names {lacking[0]!r}, which its patches {row.patches!r} cannot"
-            f" play: the grids {list(pyramid.sides)} play {list(pyramid.puzzles)}"
+            f" play: {layout.called} play {list(played)}"
         )
     return weights
+
+
+def _check_model(model: config.SingleStream, where: str, layout: Layout) -> None:
+    """Only regions have a slot of the whole picture."""
+    if isinstance(layout, Regions):
+        return
+    asked = "glance" if model.glance else "streams" if model.streams == 2 else None
+    if asked is not None:
+        raise config.ConfigError(
+            f"params.yaml: {where}.model.{asked} needs the whole picture in the first slot, which regions have"
+        )
 
 
 def sizes_of(row: config.System, words: Words, store: Store, objectives: list[str]) -> dict[str, Any]:
     """What SingleStream is built from, apart from how it is trained."""
     model = row.model
     sizes = {"width": model.width, "layers": model.layers, "heads": model.heads, "inner": model.inner}
+    layout = store.layout
+    seen: dict[str, Any] = (
+        {"regions": {"most": layout.most, "names": list(layout.names)}, "tags": row.tags}
+        if isinstance(layout, Regions)
+        else {"grids": list(layout.sides)}
+    )
     return {
         "vocabulary": words.vocabulary,
         "dim": store.dim,
         **sizes,
         "objectives": objectives,
-        "grids": list(store.pyramid.sides),
+        **seen,
         "meeting": model.meeting,
+        "places": model.places,
+        "streams": model.streams,
+        "glance": model.glance,
     }
 
 
 def inputs_of(row: config.System, build: Path) -> list[Path]:
     """The files and folders that a training reads."""
-    aligned = [] if row.alignment == "none" else [alignment_file(row, build)]
-    return [
-        *aligned,
-        build / "catalogue" / "products.parquet",
-        build / "catalogue" / "pictures.parquet",
-        build / "words" / "tokenizer.json",
-        build / "patches" / row.patches,
-    ]
+    read = [build / "words" / "tokenizer.json"]
+    for folder in (build, *(Path(phase.build) for phase in row.phases)):
+        read += [] if row.alignment == "none" else [alignment_file(row, folder)]
+        read += [folder / "catalogue" / name for name in ("products.parquet", "pictures.parquet")]
+        read.append(folder / "patches" / row.patches)
+    return read
 
 
 def work_folder(stage: str, item: str, row: config.System, settings: config.Params, build: Path, work: Path) -> Path:

@@ -26,6 +26,7 @@ from fashionvl.stages.pages import (
     ablations,
     alignments,
     captioning,
+    comparisons,
     duals,
     galleries,
     model_card,
@@ -125,6 +126,7 @@ def explained(found: Evidence, settings: config.Params, catalogue: Catalogue, bu
     """The parts that say where the numbers come from and how far they hold."""
     yield "training", "Training", trainings.trainings(found.trained)
     yield "ablations", "Ablations: what each part adds", ablations.ablations(found.metrics.get("ablations"))
+    yield "family", "The family: systems side by side", comparisons.comparisons(found.metrics.get("comparisons"))
     measures = {
         "R@1": {} if found.ranks is None else slices.hits_of_ranks(found.ranks),
         "Recognised": slices.hits_of_predictions(found.predictions),
@@ -151,7 +153,7 @@ def hashes_of(build: Path) -> dict[str, str]:
     """sha256 of what everything is made from, and of every model."""
     models = sorted(str(path.relative_to(build)) for path in build.glob("**/model.safetensors"))
     found = {}
-    for name in (*INPUTS, *(name for name in models if not name.startswith("ablations"))):
+    for name in (*INPUTS, *(name for name in models if not name.startswith(("ablations", "comparisons")))):
         if (build / name).exists():
             with (build / name).open("rb") as file:
                 found[name] = hashlib.file_digest(file, "sha256").hexdigest()
@@ -159,15 +161,15 @@ def hashes_of(build: Path) -> dict[str, str]:
 
 
 def used(settings: config.Params) -> dict[str, Any]:
-    """The parameters without the rows that are not run and without those of ablations and trials."""
+    """The parameters without the rows that are not run and without those of studies and trials."""
     table = asdict(settings)
-    table.pop("ablation")
-    table.pop("trials")
+    for study in (*config.STUDIES, "trials"):
+        table.pop(study)
     for key, names in (
         ("systems", settings.run),
         ("contrast", settings.run_contrast),
         ("clip", settings.run_clip),
-        ("patches", [*settings.run_patches, *settings.run_regions]),
+        ("patches", (*settings.run_patches, *settings.run_regions)),
     ):
         table[key] = {name: row for name, row in table[key].items() if name in names}
     return table

@@ -74,7 +74,7 @@ def _pointed(desk: Desk, picture: int, found: alignment.Found, at: int, truth: p
     patches: list[tuple[int, Box]] = []
     for level, patch in zip(desk.levels, found.patch[at].tolist(), strict=True):
         if patch != alignment.NONE:
-            side = desk.store.pyramid.levels[level].side
+            side = desk.store.layout.levels[level].side
             left, top, right, bottom = pointing.patch_boxes(desk.grids[[picture]], side)[0, patch].tolist()
             patches.append((side, (left, top, right, bottom)))
     brightest = hot.max().clamp_min(torch.finfo(hot.dtype).tiny)

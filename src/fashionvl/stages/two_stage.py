@@ -20,11 +20,11 @@ from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models.named_encoders import weights_checksum
 from fashionvl.models.single_stream import SingleStream
-from fashionvl.patches.store import Store
 from fashionvl.stages import duals, machine, options, recallers, run
 from fashionvl.stages.compare import paired
 from fashionvl.stages.evaluate import PairScorer, pair_scorer
-from fashionvl.tasks import pretrain, two_stage
+from fashionvl.stages.vectors import store_of
+from fashionvl.tasks import spoil, two_stage
 from fashionvl.tasks.contrast import Dual
 from fashionvl.words import Words
 
@@ -72,9 +72,10 @@ def reranker(settings: config.Params, catalogue: Catalogue, build: Path) -> tupl
     weights, card = checkpoint.load(tuned if (tuned / "card.json").is_file() else build / "runs" / name)
     model = SingleStream(**card["model"], dropout=0.0).eval()
     model.load_state_dict(weights)
-    words, store = Words.load(build / "words"), Store.open(build / "patches" / settings.systems[name].patches)
+    words = Words.load(build / "words")
+    store = store_of(settings.systems[name], words, build)
     texts = words.encode(catalogue.texts(settings.text.fields))
-    desk = pretrain.Desk(words, texts, store, ["itm"], [], Aligned.none(len(store)))
+    desk = spoil.Desk(words, texts, store, ["itm"], [], Aligned.none(len(store)))
     accelerator = machine.accelerator()
     return model, pair_scorer(model.to(accelerator.device), desk, accelerator, f"two_stage {name}")
 

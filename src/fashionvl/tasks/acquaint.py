@@ -14,8 +14,8 @@ from fashionvl import losses
 from fashionvl.models.likeness import means_of
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.store import Store
-from fashionvl.tasks.pairs import Shop
-from fashionvl.tasks.pretrain import Chance, Desk
+from fashionvl.tasks.pairs import Chance, Shop
+from fashionvl.tasks.spoil import Desk
 from fashionvl.words import rarity_of
 
 EPOCHS, LEAST_STEPS, BATCH, LR, DECAY = 30, 400, 256, 0.002, 0.01
@@ -104,8 +104,7 @@ def look(model: SingleStream, means: Tensor) -> Tensor:
 
 def level_means(store: Store, pictures: Tensor) -> Tensor:
     """pictures (n,) int64 -> (n, L, D) float   the mean clean vector of each of the L levels"""
-    spans = [store.pyramid.span_of(index) for index in range(len(store.pyramid.levels))]
-    return torch.cat([means_of(store.clean(some), spans) for some in pictures.split(BATCH)])
+    return torch.cat([means_of(store.pictures(some), store.layout.spans) for some in pictures.split(BATCH)])
 
 
 def _batches(products: Tensor, batch: int, generator: Generator) -> list[Tensor]:

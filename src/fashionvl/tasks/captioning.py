@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from fashionvl import losses
-from fashionvl.batches import moved, trimmed
+from fashionvl.batches import Pictures, moved, trimmed
 from fashionvl.catalogue.problems import Problem
 from fashionvl.masking import IGNORE
-from fashionvl.models.single_stream import SingleStream, stream_dtype
+from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.store import Store
 from fashionvl.tasks import saying
 from fashionvl.tasks.pairs import Chance, Pairs, Shop, matched_epoch
@@ -45,7 +45,7 @@ class Desk:
 class Question:
     """Some pictures and what is to be said of them; None where a mode is off.
 
-    patches (B, P, D) float   clean
+    pictures                  clean, B rows of P patches
     said    (B, T) int64      causal reads: the texts, some pieces masked
     next    (B, T - 1) int64  the piece of the slot behind each, IGNORE where there is none
     blank   (B, S) int64      mask_all reads: [CLS] [MASK] ... [MASK] [SEP]
@@ -53,7 +53,7 @@ class Question:
     counts  how many items each loss is summed over
     """
 
-    patches: Tensor
+    pictures: Pictures
     said: Tensor | None
     next: Tensor | None
     blank: Tensor | None
@@ -103,42 +103,44 @@ def ask(
     pictures (B,) int64, products (B,) int64
     hidden   (B, S) bool   True where `causal` reads [MASK] in place of a piece; None for nowhere
     """
-    words, patches = desk.words, desk.store.clean(pictures)
+    words, seen_of = desk.words, desk.store.pictures(pictures)
     ids = desk.texts.ids[products]
     answer = ids.masked_fill(ids == words.pad, IGNORE)
     said = follows = blank = named = None
     counts = {}
     if "causal" in modes:
         seen = ids if hidden is None else ids.masked_fill(hidden & (desk.texts.whole[products] != NO_WORD), words.mask)
-        said = trimmed(seen, pad=words.pad, patches=patches.shape[1])
+        said = trimmed(seen, pad=words.pad, patches=seen_of.shown.shape[1])
         follows = answer[:, 1 : said.shape[1]]
         counts["causal"] = float((follows != IGNORE).sum())
     if "mask_all" in modes:
         blank, named = _blank(words, len(ids)), answer[:, 1:-1]
         counts["mask_all"] = float((named != IGNORE).sum())
-    return Question(patches, said, follows, blank, named, counts)
+    return Question(seen_of, said, follows, blank, named, counts)
 
 
-def prefix_mask(slots: int, patches: int) -> Tensor:
+def prefix_mask(slots: int, shown: Tensor) -> Tensor:
     """Who may look at whom in `causal`: [CLS] and patches at each other and no word, a word at them and the words up to
     itself.
 
-    -> (T + P, T + P) bool   row by row a query, True where it may look at a key
+    shown (B, P) bool   True where a patch stands
+    -> (B, T + P, T + P) bool   row by row a query, True where it may look at a key
     """
-    place = torch.arange(slots + patches)
+    place = torch.arange(slots + shown.shape[1], device=shown.device)
     is_word = (place > 0) & (place < slots)
-    return ~is_word[None] | (is_word[:, None] & (place[None] <= place[:, None]))
+    may = ~is_word[None] | (is_word[:, None] & (place[None] <= place[:, None]))
+    return may & torch.cat([shown.new_ones(len(shown), slots), shown], dim=1)[:, None]
 
 
 def losses_of(model: SingleStream, question: Question) -> dict[str, Tensor]:
     """Cross-entropy of the pieces, summed, by mode."""
-    patches = _look(model, question.patches)
+    patches, shown = model.look(question.pictures), question.pictures.shown
     sums = {}
     if question.said is not None:
-        states = _listen(model, question.said, patches)
+        states = _listen(model, question.said, patches, shown)
         sums["causal"] = _named(model, states, question.next)
     if question.blank is not None:
-        states = _guess(model, question.blank, patches)
+        states = _guess(model, question.blank, patches, shown)
         sums["mask_all"] = _named(model, states, question.named)
     return sums
 
@@ -158,11 +160,10 @@ def examine(model: SingleStream, questions: Iterable[Question]) -> dict[str, flo
 
 @torch.inference_mode()
 def caption(
-    model: SingleStream, words: Words, patches: Tensor, *, mode: str, beam: int = 5, longest: int | None = None
+    model: SingleStream, words: Words, pictures: Pictures, *, mode: str, beam: int = 5, longest: int | None = None
 ) -> list[str]:
-    """Say what some pictures show.
+    """Say what n pictures show.
 
-    patches (n, P, D) float   clean, e.g. `store.clean(pictures)`
     beam    hypotheses of `causal`; 1 is greedy. `mask_all` has one answer a slot, whatever it is
     longest word pieces of a caption; as many as a text has room for where None is given
     -> n texts, as the tokenizer puts pieces together
@@ -170,8 +171,8 @@ def caption(
     longest = _room(words, longest)
     device = model.pooler.weight.device
     said: list[Tensor] = []
-    for some in patches.split(AT_ONCE):
-        seen = _look(model, some.to(device))
+    for start in range(0, len(pictures), AT_ONCE):
+        seen = pictures[start : start + AT_ONCE].to(device)
         if mode == "causal":
             said.append(saying.search(model, words, seen, beam=beam, longest=longest)[0])
         elif mode == "mask_all":
@@ -188,10 +189,12 @@ def _room(words: Words, longest: int | None) -> int:
     return longest or most
 
 
-def _at_once(model: SingleStream, words: Words, patches: Tensor) -> Tensor:
-    """patches (B, P, C) -> (B, S - 2) int64   the likeliest piece of every masked slot"""
-    states = _guess(model, _blank(words, len(patches)).to(patches.device), patches)
-    silent = saying.silent(words).to(patches.device)
+def _at_once(model: SingleStream, words: Words, pictures: Pictures) -> Tensor:
+    """-> (B, S - 2) int64   the likeliest piece of every masked slot"""
+    device = pictures.patches.device
+    blank = _blank(words, len(pictures)).to(device)
+    states = _guess(model, blank, model.look(pictures), pictures.shown)
+    silent = saying.silent(words).to(device)
     return model.name_words(states).masked_fill_(silent, -torch.inf).argmax(dim=2)
 
 
@@ -208,23 +211,16 @@ def _blank(words: Words, rows: int) -> Tensor:
     return row.expand(rows, -1)
 
 
-def _look(model: SingleStream, patches: Tensor) -> Tensor:
-    """patches (B, P, D) -> (B, P, C)   embedded"""
-    device = patches.device
-    places, levels = model.pyramid.places().to(device), model.pyramid.levels_of().to(device)
-    return model.patches(patches.to(stream_dtype(model.words.word.weight)), places, levels)
-
-
-def _listen(model: SingleStream, said: Tensor, patches: Tensor) -> Tensor:
-    """said (B, T) int64, patches (B, P, C) -> (B, T - 1, C)   the states of all slots but the last, of `causal`"""
-    shown = prefix_mask(said.shape[1], patches.shape[1]).to(said.device).expand(len(said), -1, -1)
+def _listen(model: SingleStream, said: Tensor, patches: Tensor, shown: Tensor) -> Tensor:
+    """said (B, T) int64, patches (B, P, C), shown (B, P) bool -> (B, T - 1, C)   states of all slots but the last"""
     wanted = torch.arange(said.shape[1] - 1, device=said.device).expand(len(said), -1)
-    return model.read(model.words(said), patches, shown, wanted)
+    return model.read(model.words(said), patches, prefix_mask(said.shape[1], shown), wanted)
 
 
-def _guess(model: SingleStream, blank: Tensor, patches: Tensor) -> Tensor:
-    """blank (B, S) int64, patches (B, P, C) -> (B, S - 2, C)   the states of the masked slots, of `mask_all`"""
-    shown = torch.ones(len(blank), blank.shape[1] + patches.shape[1], dtype=torch.bool, device=blank.device)
+def _guess(model: SingleStream, blank: Tensor, patches: Tensor, shown: Tensor) -> Tensor:
+    """blank (B, S) int64, patches (B, P, C), shown (B, P) bool -> (B, S - 2, C)   the states of the masked slots, of
+    `mask_all`"""
+    shown = torch.cat([shown.new_ones(blank.shape), shown], dim=1)
     wanted = torch.arange(1, blank.shape[1] - 1, device=blank.device).expand(len(blank), -1)
     return model.read(model.words(blank), patches, shown, wanted)
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from fashionvl.models.single_stream import SingleStream
-from fashionvl.tasks.recognition import Desk, batch_of
+from fashionvl.tasks.recognition import Desk, one_column
 
 ROWS_AT_ONCE = 256
 
@@ -22,14 +22,11 @@ def embed(
 
     No loss of Kaleido-BERT makes the vector of a text comparable with that of a picture.
     """
-    device, pad = next(model.parameters()).device, desk.words.pad
+    device = next(model.parameters()).device
     found = [np.empty((0, model.pooler.out_features), np.float32)]
     for at in range(0, len(pictures), ROWS_AT_ONCE):
         some = slice(at, at + ROWS_AT_ONCE)
-        ids, vectors = desk.texts.ids[products[some]], desk.store.clean(pictures[some])
-        real = (ids != pad) & (column != "image")
-        shown = torch.full(vectors.shape[:2], column != "text")
-        batch = batch_of(ids, real, vectors, shown, pyramid=desk.store.pyramid, pad=pad).to(device)
-        states = model(batch, torch.zeros(len(ids), 1, dtype=torch.int64, device=device))
+        batch = one_column(desk, pictures[some], products[some], column).to(device)
+        states = model(batch, torch.zeros(len(batch.words), 1, dtype=torch.int64, device=device))
         found.append(F.normalize(model.pooled(states), dim=1).cpu().numpy())
     return np.concatenate(found)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fashionvl.batches import trimmed
-from fashionvl.models.single_stream import SingleStream, stream_dtype
+from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.store import Store
 from fashionvl.words import Texts, Words
 
@@ -63,16 +63,17 @@ def head_odds(
     """
     device = model.pooler.weight.device
     seen, row_of_picture = np.unique(pictures, return_inverse=True)
-    embedded = _embed(model, desk, seen, device)
+    embedded, shown = _embed(model, desk, seen, device)
     lengths = (desk.texts.ids != desk.words.pad).sum(dim=1).numpy()
-    patches = desk.store.pyramid.patches
+    patches = desk.store.layout.patches + model.tags
     order = np.lexsort((products, lengths[products]))
     odds = np.zeros(len(order))
     began = spoke = time.monotonic()
     for start in range(0, len(order), PAIRS_AT_ONCE):
         rows = order[start : start + PAIRS_AT_ONCE]
         ids = trimmed(desk.texts.ids[products[rows]], pad=desk.words.pad, patches=patches).to(device)
-        odds[rows] = _match(model, ids, ids != desk.words.pad, embedded[torch.from_numpy(row_of_picture[rows])])
+        of = torch.from_numpy(row_of_picture[rows])
+        odds[rows] = _match(model, ids, ids != desk.words.pad, embedded[of], shown[of])
         if time.monotonic() - spoke > REPORT_SECONDS:
             spoke = time.monotonic()
             left = (spoke - began) / (start + len(rows)) * (len(order) - start - len(rows))
@@ -80,20 +81,18 @@ def head_odds(
     return odds
 
 
-def _embed(model: SingleStream, desk: Desk, pictures: np.ndarray, device: torch.device) -> Tensor:
-    """-> (n, P, C)   the embedded clean patches of every picture."""
-    pyramid = desk.store.pyramid
-    where, which = pyramid.places().to(device), pyramid.levels_of().to(device)
-    embedded = []
+def _embed(model: SingleStream, desk: Desk, pictures: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    """-> (n, P, C) float, (n, P) bool   the embedded clean patches of every picture, and which of them there are."""
+    embedded, shown = [], []
     for start in range(0, len(pictures), PICTURES_AT_ONCE):
-        patches = desk.store.clean(pictures[start : start + PICTURES_AT_ONCE]).to(device)
-        patches = patches.to(stream_dtype(model.words.word.weight))
-        embedded.append(model.patches(patches, where, which).to(stream_dtype(model.words.word.weight)))
-    return torch.cat(embedded)
+        seen = desk.store.pictures(pictures[start : start + PICTURES_AT_ONCE]).to(device)
+        embedded.append(model.look(seen))
+        shown.append(seen.shown)
+    return torch.cat(embedded), torch.cat(shown)
 
 
-def _match(model: SingleStream, ids: Tensor, real: Tensor, patches: Tensor) -> np.ndarray:
-    shown = torch.cat([real, real.new_ones(patches.shape[:2])], dim=1)
+def _match(model: SingleStream, ids: Tensor, real: Tensor, patches: Tensor, shown: Tensor) -> np.ndarray:
+    shown = torch.cat([real, shown], dim=1)
     wanted = torch.zeros(len(ids), 1, dtype=torch.int64, device=ids.device)
     states = model.read(model.words(ids), patches, shown, wanted)
     return model.log_odds(states).double().cpu().numpy()
@@ -108,7 +107,9 @@ def glances(model: SingleStream, desk: Desk, pictures: np.ndarray, products: np.
     told, of_product = np.unique(products, return_inverse=True)
     with torch.autocast(device.type, enabled=False):
         parts = np.array_split(seen, max(1, len(seen) // PICTURES_AT_ONCE))
-        looks = torch.cat([model.likeness.look(model.level_means(desk.store.clean(some).to(device))) for some in parts])
+        looks = torch.cat(
+            [model.likeness.look(model.level_means(desk.store.pictures(some).to(device))) for some in parts]
+        )
         reads = model.likeness.read(desk.texts.ids[told].to(device))
         likeness = (model.likeness.gain * looks @ reads.T).double().cpu().numpy()
     return likeness[of_picture, of_product]

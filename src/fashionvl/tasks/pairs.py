@@ -5,7 +5,7 @@ never shares the query's group (specification D8, section 5.2).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -90,43 +90,52 @@ class Pairs:
 
     text     (n,) int64   the product whose text is read
     picture  (n,) int64   the picture that is seen
-    matched  (n,) bool    True where both are of one product
-    stranger (n,) int64   a picture of another group than the seen one, to borrow a patch from
+    matched  (n,) bool    True where all that is read and seen is of one product
+    stranger (n,) int64   a picture of another group than the seen one, to borrow a patch or the tags from
+    retagged (n,) bool    True where the tags, and they alone, are the stranger's: no match (OSCAR)
     """
 
     text: Tensor
     picture: Tensor
     matched: Tensor
     stranger: Tensor
+    retagged: Tensor
 
     def __len__(self) -> int:
         return len(self.text)
 
     def __getitem__(self, rows: Tensor | slice) -> "Pairs":
-        return Pairs(self.text[rows], self.picture[rows], self.matched[rows], self.stranger[rows])
+        return Pairs(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def draw_epoch(shop: Shop, *, same_kind: float, mismatched: float, generator: Generator) -> Pairs:
-    """Every product of the split once, in random order, matched or with its text or its picture swapped.
+def draw_epoch(shop: Shop, *, same_kind: float, mismatched: float, tags: float = 0.0, generator: Generator) -> Pairs:
+    """Every product of the split once, in random order, matched or with its text, its picture or its tags swapped.
 
     same_kind   share of the mismatches drawn from the same sub-category
     mismatched  share of the pairs that are no match (1:1 is 0.5)
+    tags        share of the mismatches whose tags alone are swapped
     """
     products = shop.products[torch.randperm(len(shop.products), generator=generator)]
     other = shop.stranger(products, same_kind=same_kind, generator=generator)
     matched = torch.rand(len(products), generator=generator) >= mismatched
     swap_text = torch.rand(len(products), generator=generator) < 0.5
-    text = torch.where(~matched & swap_text, other, products)
-    seen = torch.where(~matched & ~swap_text, other, products)
+    retagged = torch.zeros_like(matched)
+    if tags:
+        retagged = ~matched & (torch.rand(len(products), generator=generator) < tags)
+    swapped = ~matched & ~retagged
+    text = torch.where(swapped & swap_text, other, products)
+    seen = torch.where(swapped & ~swap_text, other, products)
     lender = shop.stranger(seen, same_kind=0.0, generator=generator)
-    return Pairs(text, shop.view(seen, generator=generator), matched, shop.view(lender, generator=generator))
+    view, lent = shop.view(seen, generator=generator), shop.view(lender, generator=generator)
+    return Pairs(text, view, matched, lent, retagged)
 
 
 def matched_epoch(shop: Shop, products: Tensor, lengths: Tensor, *, batch: int, generator: Generator) -> Pairs:
     """Some products (n,) int64 once, each with its text and one random view, as `by_length` puts them in batches."""
     drawn = products[torch.randperm(len(products), generator=generator)]
     view = shop.view(drawn, generator=generator)
-    pairs = Pairs(drawn, view, torch.ones(len(drawn), dtype=torch.bool), view)
+    matched = torch.ones(len(drawn), dtype=torch.bool)
+    pairs = Pairs(drawn, view, matched, view, ~matched)
     return by_length(pairs, lengths, batch=batch, generator=generator)
 
 

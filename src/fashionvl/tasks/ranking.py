@@ -6,7 +6,7 @@ n x n pairs hold n queries either way with n - 1 wrong answers each, so a wrong 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 from torch import Generator, Tensor
 
 from fashionvl import losses
-from fashionvl.batches import moved, trimmed
+from fashionvl.batches import Pictures, moved, trimmed
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.store import Store
@@ -55,8 +55,7 @@ class Question:
     """The products of some blocks, one block behind the other.
 
     words   (N, T) int64
-    patches (N, P, D) float   of one random view
-    places  (P, 5) float, levels (P,) int64   of the pyramid
+    pictures                  one random view of each, N rows of P patches
     group   (N,) int64        products of one group are no wrong answers of each other
     pad     the id that stands where no piece does
     block   products in a block, n
@@ -64,9 +63,7 @@ class Question:
     """
 
     words: Tensor
-    patches: Tensor
-    places: Tensor
-    levels: Tensor
+    pictures: Pictures
     group: Tensor
     pad: int
     block: int
@@ -124,14 +121,11 @@ def ask(desk: Desk, shop: Shop, blocks: Tensor, *, generator: Generator) -> Ques
     ids = desk.texts.ids[products]
     special = torch.isin(ids, torch.tensor(desk.words.special()))
     left_out = (torch.rand(ids.shape, generator=generator) < desk.word_dropout) & ~special
-    pyramid = desk.store.pyramid
-    patches = desk.store.clean(shop.view(products, generator=generator))
-    kept = torch.rand(len(patches), 1, patches.shape[2], generator=generator) >= desk.noise
+    seen = desk.store.pictures(shop.view(products, generator=generator))
+    kept = torch.rand(len(seen), 1, desk.store.dim, generator=generator) >= desk.noise
     return Question(
-        trimmed(ids.masked_fill(left_out, desk.words.mask), pad=desk.words.pad, patches=pyramid.patches),
-        patches * kept / (1 - desk.noise),
-        pyramid.places(),
-        pyramid.levels_of(),
+        trimmed(ids.masked_fill(left_out, desk.words.mask), pad=desk.words.pad, patches=seen.shown.shape[1]),
+        replace(seen, patches=seen.patches * kept / (1 - desk.noise)),
         shop.group[products],
         desk.words.pad,
         blocks.shape[1],
@@ -143,11 +137,11 @@ def scores_of(model: SingleStream, question: Question) -> Tensor:
     """-> (b, n, n) float   the log-odds by the matching head alone: rows are pictures, columns texts"""
     n = question.block
     words, real = model.words(question.words), question.words != question.pad
-    patches = model.patches(question.patches.to(words.dtype), question.places, question.levels)
+    patches, seen = model.look(question.pictures), question.pictures.shown
     # Expanded and not gathered: the gradient of an index is added up row by row.
     words, real = (_of_pairs(rows.unflatten(0, (-1, 1, n)), n) for rows in (words, real))
-    patches = _of_pairs(patches.unflatten(0, (-1, n, 1)), n)
-    shown = torch.cat([real, real.new_ones(patches.shape[:2])], dim=1)
+    patches, seen = (_of_pairs(rows.unflatten(0, (-1, n, 1)), n) for rows in (patches, seen))
+    shown = torch.cat([real, seen], dim=1)
     wanted = torch.zeros(len(words), 1, dtype=torch.int64, device=words.device)
     states = model.read(words, patches, shown, wanted)
     return model.log_odds(states).view(-1, n, n)

@@ -7,7 +7,7 @@ What is missing is what the paper makes of it (specification 1.6): ids of zero o
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from fashionvl import losses
-from fashionvl.batches import Batch, moved, trimmed
+from fashionvl.batches import Batch, Pictures, moved, trimmed
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models.single_stream import SingleStream
-from fashionvl.patches.pyramid import Pyramid
 from fashionvl.patches.store import Store
 from fashionvl.tasks.pairs import Chance, Pairs, Shop, matched_epoch
 from fashionvl.words import NO_WORD, Texts, Words
@@ -136,16 +135,17 @@ def ask(
 
     rows  the part that is returned; what is changed is drawn for all, so that parts together are the whole
     """
-    ids, patches = desk.texts.ids[pairs.text], desk.store.pyramid.patches
+    ids, patches = desk.texts.ids[pairs.text], desk.store.layout.patches
     column = _columns(spoiling.columns, len(pairs), generator)[rows]
     luck_of_words = torch.rand(ids.shape, generator=generator)[rows]
     luck_of_patches = torch.rand(len(pairs), patches, generator=generator)[rows]
     spread = torch.randn(len(pairs), patches, desk.store.dim, generator=generator)[rows] if spoiling.noise else None
     pairs, ids = pairs[rows], ids[rows]
-    vectors = desk.store.clean(pairs.picture)
+    pictures = desk.store.pictures(pairs.picture)
     if spread is not None:
-        vectors = vectors.float()
+        vectors = pictures.patches.float()
         vectors = vectors + spoiling.noise * vectors.std(dim=(1, 2), keepdim=True) * spread
+        pictures = replace(pictures, patches=vectors)
     whole = desk.texts.whole[pairs.text]
     hidden = (luck_of_words.gather(1, whole.clamp(min=0)) < spoiling.word_dropout) & (whole != NO_WORD)
     real = ids != desk.words.pad
@@ -153,30 +153,28 @@ def ask(
         real = real & ~hidden
     else:
         ids = ids.masked_fill(hidden, desk.words.mask)
-    shown = luck_of_patches >= spoiling.patch_dropout
-    shown[torch.arange(len(shown)), luck_of_patches.argmax(dim=1)] = True
-    batch = batch_of(
-        ids,
-        real & (column != COLUMNS.index("image"))[:, None],
-        vectors,
-        shown & (column != COLUMNS.index("text"))[:, None],
-        pyramid=desk.store.pyramid,
-        pad=desk.words.pad,
-    )
+    there = pictures.shown[:, :patches]
+    shown = pictures.shown.clone()
+    shown[:, :patches] &= luck_of_patches >= spoiling.patch_dropout
+    shown[torch.arange(len(shown)), luck_of_patches.masked_fill(~there, -1.0).argmax(dim=1)] = True
+    pictures = replace(pictures, shown=shown & (column != COLUMNS.index("text"))[:, None])
+    batch = batch_of(ids, real & (column != COLUMNS.index("image"))[:, None], pictures, pad=desk.words.pad)
     return Question(batch, task, desk.answers[task][pairs.text], {task: len(pairs)})
 
 
-def batch_of(ids: Tensor, real: Tensor, vectors: Tensor, shown: Tensor, *, pyramid: Pyramid, pad: int) -> Batch:
+def batch_of(ids: Tensor, real: Tensor, pictures: Pictures, *, pad: int) -> Batch:
     """Texts and pictures, some of which are missing.
 
-    ids     (B, T) int64      real  (B, T) bool   True where a piece may be looked at; a row of False has no text
-    vectors (B, P, D) float   shown (B, P) bool   the same of patches; a row of False has no picture
+    ids (B, T) int64, real (B, T) bool   True where a piece may be looked at; a row of False has no text
+    pictures                             B rows; one of which nothing is shown has no picture
     -> no trace of the missing ones
     """
     ids = ids.masked_fill(~real.any(dim=1, keepdim=True), pad)
-    vectors = vectors.masked_fill(~shown.any(dim=1)[:, None, None], 0.0)
-    ids = trimmed(ids, pad=pad, patches=pyramid.patches)
-    return Batch(ids, real[:, : ids.shape[1]], vectors, shown, pyramid.places(), pyramid.levels_of())
+    missing = ~pictures.shown.any(dim=1)
+    patches = pictures.patches.masked_fill(missing[:, None, None], 0.0)
+    tags = None if pictures.tags is None else pictures.tags.masked_fill(missing[:, None], pad)
+    ids = trimmed(ids, pad=pad, patches=pictures.shown.shape[1])
+    return Batch.of(ids, real[:, : ids.shape[1]], replace(pictures, patches=patches, tags=tags))
 
 
 def losses_of(model: SingleStream, question: Question) -> dict[str, Tensor]:
@@ -217,11 +215,8 @@ def predict(
     spoke = time.monotonic()
     for at in range(0, len(order), batch):
         some = order[at : at + batch]
-        ids, vectors = desk.texts.ids[products[some]], desk.store.clean(pictures[some])
-        real = (ids != pad) & (column != "image")
-        shown = torch.full(vectors.shape[:2], column != "text")
-        shown_rows = batch_of(ids, real, vectors, shown, pyramid=desk.store.pyramid, pad=pad).to(device)
-        said = scores_of(model, shown_rows, task).double().cpu().numpy()
+        asked = one_column(desk, pictures[some], products[some], column).to(device)
+        said = scores_of(model, asked, task).double().cpu().numpy()
         if at == 0:
             scores = np.empty((len(order), said.shape[1]))
         scores[some] = said
@@ -229,6 +224,13 @@ def predict(
             spoke = time.monotonic()
             say(f"{task} by {column}  {at + len(some)}/{len(order)}")
     return scores
+
+
+def one_column(desk: Desk, pictures: NDArray[np.int64], products: NDArray[np.int64], column: str) -> Batch:
+    """Rows of which one column is shown: pictures (n,), products (n,) of the text; column is one of COLUMNS."""
+    ids, seen = desk.texts.ids[products], desk.store.pictures(pictures)
+    real = (ids != desk.words.pad) & (column != "image")
+    return batch_of(ids, real, replace(seen, shown=seen.shown & (column != "text")), pad=desk.words.pad)
 
 
 def _columns(shares: Mapping[str, float], rows: int, generator: Generator) -> Tensor:

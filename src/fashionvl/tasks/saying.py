@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from fashionvl.batches import Pictures
 from fashionvl.models.reading import Reading
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.words import SPECIAL, Words
@@ -32,15 +33,17 @@ class Hypotheses:
     seen: Tensor
 
     @classmethod
-    def none(cls, rows: int, beam: int, *, most: int, prefix: int, sep: int, device: torch.device) -> "Hypotheses":
+    def none(cls, prefix: Tensor, beam: int, *, most: int, sep: int) -> "Hypotheses":
         """One empty text a picture; the others are impossible, so that all come from it.
 
-        most    pieces of a text; prefix, tokens that all look at
+        prefix  (B, S) bool   True where a token is one that all look at
+        most    pieces of a text
         """
+        rows, device = len(prefix), prefix.device
         total = torch.full((rows, beam), -torch.inf, device=device)
         total[:, 0] = 0.0
-        seen = torch.zeros(rows, beam, prefix + beam * most, dtype=torch.bool, device=device)
-        seen[:, :, :prefix] = True
+        seen = torch.zeros(rows, beam, prefix.shape[1] + beam * most, dtype=torch.bool, device=device)
+        seen[:, :, : prefix.shape[1]] = prefix[:, None]
         said = torch.full((rows, beam, most + 1), sep, device=device)
         return cls(said, total, torch.zeros_like(total), torch.zeros_like(total, dtype=torch.bool), seen)
 
@@ -63,18 +66,18 @@ def silent(words: Words) -> Tensor:
 
 
 @torch.inference_mode()
-def search(model: SingleStream, words: Words, patches: Tensor, *, beam: int, longest: int) -> tuple[Tensor, Tensor]:
-    """The best text of each picture that beam search finds, by the mean log-probability of its pieces and [SEP].
+def search(model: SingleStream, words: Words, pictures: Pictures, *, beam: int, longest: int) -> tuple[Tensor, Tensor]:
+    """The best text of each of B pictures that beam search finds, by the mean log-probability of its pieces and [SEP].
 
-    patches (B, P, C) float   embedded
     beam    hypotheses that are followed; 1 is greedy
     longest pieces of a text; one that gets so far ends there, at the price of [SEP]
     -> (B, longest + 1) int64, [SEP] behind the last piece; (B,) float, the scores
     """
-    rows, device, sep = len(patches), patches.device, words.id_of("[SEP]")
+    rows, device, sep = len(pictures), pictures.patches.device, words.id_of("[SEP]")
     cls = torch.full((rows, 1), words.id_of("[CLS]"), device=device)
-    reading = Reading(model, cls, patches, words=beam * longest)
-    found = Hypotheses.none(rows, beam, most=longest, prefix=reading.length, sep=sep, device=device)
+    reading = Reading(model, cls, model.look(pictures), pictures.shown, words=beam * longest)
+    prefix = torch.cat([torch.ones_like(pictures.shown[:, :1]), pictures.shown], dim=1)
+    found = Hypotheses.none(prefix, beam, most=longest, sep=sep)
     never = silent(words).to(device)
     states = reading.cls[:, None].expand(-1, beam, -1)
     for step in range(longest + 1):

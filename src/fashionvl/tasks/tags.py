@@ -1,0 +1,41 @@
+"""Object tags (OSCAR, Li et al. 2020): what a detector sees in a picture, as words that are read beside its regions.
+
+From what is generally known of the paper. Its text is words and tags; here tags belong to the picture, whose they are,
+so that a text meets many pictures without being read anew. They have positions of their own, from 0 on, and BERT's
+type 1.
+"""
+
+import torch
+from torch import Tensor
+
+from fashionvl.patches.pyramid import Regions
+from fashionvl.patches.store import Store
+from fashionvl.words import NO_WORD, Words
+
+AT_ONCE = 1024  # pictures
+
+
+def tags_of(store: Store, words: Words, slots: int) -> tuple[Tensor, Tensor]:
+    """The tags of every picture: the likeliest class of each region, those of the surest first, each once.
+
+    ->
+    ids  (N, slots) int64   word pieces, what does not fit is left out
+    real (N, slots) bool    True where a piece stands
+    """
+    texts = [text for some in torch.arange(len(store)).split(AT_ONCE) for text in _texts(store, some)]
+    told = words.encode(texts)
+    real = told.whole[:, 1 : 1 + slots] != NO_WORD
+    ids = told.ids[:, 1 : 1 + slots].masked_fill(~real, words.pad)
+    lacking = slots - ids.shape[1]
+    if lacking > 0:
+        ids = torch.nn.functional.pad(ids, (0, lacking), value=words.pad)
+        real = torch.nn.functional.pad(real, (0, lacking), value=False)
+    return ids, real
+
+
+def _texts(store: Store, pictures: Tensor) -> list[str]:
+    assert isinstance(store.layout, Regions), "grids have no classes"
+    likely = store.classes(pictures)
+    best = torch.where(likely.sum(dim=2) > 0, likely.float().argmax(dim=2), -1)
+    names = store.layout.names
+    return [" ".join(dict.fromkeys(names[at] for at in row if at >= 0)) for row in best.tolist()]
