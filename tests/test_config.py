@@ -67,6 +67,10 @@ def test_the_table_of_the_project_is_valid():
             lambda raw: raw.update(run_regions={"objects": "detector"}),
             r"run_detectors must be \[scratch\], whose regions objects has, not \[\]",
         ),
+        (
+            lambda raw: raw["comparison"].update(regions={"segments": "detector"}),
+            r"comparison\.regions\.segments must be 'encoder', as patches\.segments is made from it",
+        ),
         (lambda raw: raw.update(run_regions={"boxes": "encoder"}), r"no row 'boxes' under patches"),
         (lambda raw: raw.update(run_patches=["fixed"]), "neither run_patches nor run_regions lists"),
         (
@@ -87,12 +91,10 @@ def test_a_wrong_table_is_a_sentence_that_names_the_key(tmp_path, change, says):
 def test_kinds_with_regions_are_listed_by_what_they_are_made_from_and_read_by_a_system(tmp_path):
     def change(raw):
         raw["run_regions"] = {"objects": "detector", "segments": "encoder", "named": "encoder"}
-        raw["run_detectors"] = ["scratch"]
+        raw["run_detectors"], raw["comparison"]["regions"] = ["scratch"], {}
         named = raw["patches"]["objects"]["regions"] | {"detector": "some/yolos", "features": "detector"}
         raw["patches"]["named"] = raw["patches"]["objects"] | {"regions": named}
-        raw["systems"]["kaleido"]["patches"] = raw["run"]["kaleido"] = "segments"
-        raw["ablation"]["base_patches"] = "segments"
-        raw["ablation"]["columns"] = {}
+        raw["run"]["imagebert"] = "objects"
 
     loaded = config.load(changed(tmp_path, change))
     assert loaded.patches["named"].regions == config.Regions("detector", "some/yolos", 36, None, "detector")

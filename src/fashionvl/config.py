@@ -532,6 +532,7 @@ def load(path: Path) -> Params:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     params: Params = build(Params, raw, "")
+    _check_patches(params)
     _check_runs(params)
     _check_gate(params.gate)
     for study in STUDIES:
@@ -541,13 +542,17 @@ def load(path: Path) -> Params:
     _check_detector(params)
     _check_search(params)
     _check_keeping(params)
+    return params
+
+
+def _check_patches(params: Params) -> None:
+    """A kind has grids or regions, and they can be made."""
     for kind, patches in params.patches.items():
         if patches.regions is None:
             _check_grids(patches.grids, f"patches.{kind}.grids")
         else:
             _expect(not patches.grids, patches.grids, "[] where it has regions", f"patches.{kind}.grids")
             _check_regions(patches.regions, f"patches.{kind}.regions")
-    return params
 
 
 def _check_regions(asked: Regions, where: str) -> None:
@@ -588,17 +593,7 @@ def _check_keeping(params: Params) -> None:
 
 def _check_runs(params: Params) -> None:
     """The lists of what DVC runs name rows that exist, and patches that agree with the rows."""
-    for kind in params.run_patches:
-        cut = row(params.patches, kind, "patches").regions is None
-        _expect(cut, kind, "kinds with grids; run_regions is for the others", "run_patches")
-    for kind, source in params.run_regions.items():
-        regions = row(params.patches, kind, "patches").regions
-        if regions is None:
-            raise ConfigError(f"params.yaml: run_regions lists {kind!r}, which has grids; run_patches is for those")
-        said = "detector" if regions.detector == SCRATCH else "encoder"
-        _expect(source == said, source, f"{said!r}, as patches.{kind} is made from it", f"run_regions.{kind}")
-        learned = said == "encoder" or SCRATCH in params.run_detectors
-        _expect(learned, params.run_detectors, f"[{SCRATCH}], whose regions {kind} has", "run_detectors")
+    _check_kinds(params, params.run_patches, params.run_regions, ("run_patches", "run_regions"))
     for system in params.run_contrast:
         row(params.contrast, system, "contrast")
     for system in params.run_clip:
@@ -615,6 +610,21 @@ def _check_runs(params: Params) -> None:
             raise ConfigError(
                 f"params.yaml: {system} reads the patches {kind!r}, which neither run_patches nor run_regions lists"
             )
+
+
+def _check_kinds(params: Params, grids: list[str], regions: dict[str, str], where: tuple[str, str]) -> None:
+    """Kinds of patches are listed where their like are, and those with regions by what they are made from."""
+    for kind in grids:
+        cut = row(params.patches, kind, "patches").regions is None
+        _expect(cut, kind, f"kinds with grids; {where[1]} is for the others", where[0])
+    for kind, source in regions.items():
+        asked = row(params.patches, kind, "patches").regions
+        if asked is None:
+            raise ConfigError(f"params.yaml: {where[1]} lists {kind!r}, which has grids; {where[0]} is for those")
+        said = "detector" if asked.detector == SCRATCH else "encoder"
+        _expect(source == said, source, f"{said!r}, as patches.{kind} is made from it", f"{where[1]}.{kind}")
+        learned = said == "encoder" or SCRATCH in params.run_detectors
+        _expect(learned, params.run_detectors, f"[{SCRATCH}], whose regions {kind} has", "run_detectors")
 
 
 def _check_system(asked: System, where: str) -> None:
@@ -751,6 +761,7 @@ def _check_study(params: Params, study: str) -> None:
         _expect(bool(allowed), name, what, f"{study}.table")
         said = column(params, f"{study}.{name}").alignment
         _expect(said in ALIGNMENTS, said, f"one of {list(ALIGNMENTS)}", f"{study}.table.{name}.alignment")
+    _check_kinds(params, asked.patches, asked.regions, (f"{study}.patches", f"{study}.regions"))
     made, alone = [*params.run_patches, *params.run_regions], [*asked.patches, *asked.regions]
     twice = sorted(set(alone) & set(made))
     what = "kinds that run_patches and run_regions do not list: DVC makes each of them once"

@@ -437,6 +437,7 @@ def test_regions_are_shown_with_what_found_them():
 
 def test_the_sheet_of_a_kind_that_is_run_is_on_the_page(build, tmp_path):
     settings = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"run_regions": {"segments": "encoder"}}
+    settings["comparison"]["regions"] = {}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
     (build / "patches" / "segments").mkdir(parents=True)
     Image.new("RGB", (1126, 960), "teal").save(build / "patches" / "segments" / "regions.png")
