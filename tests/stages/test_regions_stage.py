@@ -21,7 +21,7 @@ from fashionvl.stages import visual_words
 from tests.drawn import BACKGROUND, CHANNELS, content, make
 
 COLOURS = ("#8a1f2c", "#20408a", "#f0c020", "#1f8a4c", "#803080")
-MOST, WORDS = 6, 3
+MOST, WORDS, PICTURES = 6, 3, 9
 
 
 def dressed(folder, pictures, shift=0, only=lambda i: True):
@@ -34,11 +34,23 @@ def dressed(folder, pictures, shift=0, only=lambda i: True):
         picture.save(folder / "data" / "images" / f"{i}.png")
 
 
-def segmented(folder, pictures, splits=("train", "train", "val"), classes=WORDS):
+def segmented(folder, pictures=PICTURES, classes=WORDS, **row):
     asked = {"by": "segments", "detector": None, "most": MOST, "classes": classes, "features": "crops"}
-    places = make(folder, pictures, kind="segments", splits=splits, regions=asked)
+    places = make(folder, pictures, kind="segments", splits=("train", "train", "val"), regions=asked, **row)
     dressed(folder, pictures)
     return places
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder in which the stage has made `segments`."""
+    folder = tmp_path_factory.mktemp("made")
+    stage.main("segments", **segmented(folder))
+    return folder
+
+
+def store_in(folder):
+    return folder / "build" / "patches" / "segments"
 
 
 class FakeDetector(nn.Module):
@@ -74,18 +86,17 @@ def shards(out, name):
 
 
 @torch.inference_mode()
-def test_the_store_holds_what_the_plain_way_gives(tmp_path):
-    stage.main("segments", **segmented(tmp_path, 10))
-    out = tmp_path / "build" / "patches" / "segments"
+def test_the_store_holds_what_the_plain_way_gives(made):
+    out = store_in(made)
     Store.open(out).verify()
     vectors, places, classes = (shards(out, name) for name in ("vectors", "places", "classes"))
-    assert (vectors.shape, vectors.dtype) == ((10, MOST, CHANNELS[-1]), np.float16)
-    assert (places.shape, places.dtype) == ((10, MOST, 5), np.float32)
-    assert (classes.shape, classes.dtype) == ((10, MOST, WORDS), np.float16)
+    assert (vectors.shape, vectors.dtype) == ((PICTURES, MOST, CHANNELS[-1]), np.float16)
+    assert (places.shape, places.dtype) == ((PICTURES, MOST, 5), np.float32)
+    assert (classes.shape, classes.dtype) == ((PICTURES, MOST, WORDS), np.float16)
     torch.manual_seed(0)
     encoder, words = ConvEncoder(CHANNELS).eval(), np.load(out / visual_words.FILE)
-    for i in range(10):
-        picture = Image.open(tmp_path / "data" / "images" / f"{i}.png").convert("RGB")
+    for i in range(PICTURES):
+        picture = Image.open(made / "data" / "images" / f"{i}.png").convert("RGB")
         box = foreground.from_border(picture, margin=0.05).box
         boxes = [(0, 0, 60, 80), *regions.segments(picture, box, MOST - 1)]
         plain = encoder(torch.from_numpy(regions.crops(picture, boxes, 16)).permute(0, 3, 1, 2)).numpy()
@@ -99,12 +110,11 @@ def test_the_store_holds_what_the_plain_way_gives(tmp_path):
         assert not classes[i, 0].any()
         near = np.linalg.norm(vectors[i, 1:count, None].astype(np.float32) - words, axis=2).argmin(axis=1)
         assert np.array_equal(classes[i, 1:count], np.eye(WORDS)[near])
-    assert places[:, 0].tolist() == [[0, 1, 0, 1, 1]] * 10
+    assert places[:, 0].tolist() == [[0, 1, 0, 1, 1]] * PICTURES
 
 
-def test_the_manifest_says_how_regions_were_found(tmp_path):
-    stage.main("segments", **segmented(tmp_path, 6))
-    out = tmp_path / "build" / "patches" / "segments"
+def test_the_manifest_says_how_regions_were_found(made):
+    out = store_in(made)
     said = Store.open(out).manifest
     assert "grids" not in said
     assert (said["regions"], said["classes"]) == (MOST, ["segment 0", "segment 1", "segment 2"])
@@ -116,25 +126,22 @@ def test_the_manifest_says_how_regions_were_found(tmp_path):
         *(e[k] for e in said["shards"] for k in ("places", "classes")),
     ):
         assert store.checksum(out / entry["file"]) == entry["sha256"]
-    assert checkpoint.read_card(out)["metrics"]["pictures"] == 6
-    assert not list((tmp_path / ".work").rglob("*.npy"))
+    assert checkpoint.read_card(out)["metrics"]["pictures"] == PICTURES
+    assert not list((made / ".work").rglob("*.npy"))
 
 
-def test_words_are_learned_from_the_training_split_alone(tmp_path):
-    stage.main("segments", **segmented(tmp_path / "a", 12))
-    changed = segmented(tmp_path / "b", 12)
-    dressed(tmp_path / "b", 12, shift=3, only=lambda i: i % 3 == 2)  # of the validation split
+def test_words_are_learned_from_the_training_split_alone(made, tmp_path):
+    changed = segmented(tmp_path)
+    dressed(tmp_path, PICTURES, shift=3, only=lambda i: i % 3 == 2)  # of the validation split
     stage.main("segments", **changed)
-    first, second = (tmp_path / name / "build" / "patches" / "segments" for name in "ab")
+    first, second = store_in(made), store_in(tmp_path)
     assert np.array_equal(np.load(first / visual_words.FILE), np.load(second / visual_words.FILE))
     assert not np.array_equal(shards(first, "vectors"), shards(second, "vectors"))
 
 
-@pytest.mark.parametrize("moment", ["vectors", "places", "classes"])
-def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch, moment):
-    whole, broken = segmented(tmp_path / "a", 9), segmented(tmp_path / "b", 9)
-    stage.main("segments", **whole)
-    write = store.write_shard
+@pytest.mark.parametrize("moment", ["vectors", "classes"])
+def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(made, tmp_path, monkeypatch, moment):
+    places, write = segmented(tmp_path), store.write_shard
 
     def killed(folder, number, rows, what="vectors"):
         if (number, what) == (1, moment):
@@ -144,24 +151,29 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypat
     with monkeypatch.context() as patched:
         patched.setattr(store, "write_shard", killed)
         with pytest.raises(KeyboardInterrupt):
-            stage.main("segments", **broken)
-    assert not (tmp_path / "b" / "build" / "patches").exists()
-    stage.main("segments", **broken)
-    wanted = content(tmp_path / "a" / "build" / "patches" / "segments")
-    assert len(wanted) == 3 * 3 + 4  # three shards of three files; boxes, words, manifest, sheet
-    assert content(tmp_path / "b" / "build" / "patches" / "segments") == wanted
-
-
-def test_another_seed_learns_other_words(tmp_path):
-    places = segmented(tmp_path, 9)
+            stage.main("segments", **places)
+    assert not (tmp_path / "build" / "patches").exists()
     stage.main("segments", **places)
-    out = tmp_path / "build" / "patches" / "segments"
-    first = np.load(out / visual_words.FILE)
+    wanted = content(store_in(made))
+    assert len(wanted) == 3 * 3 + 4  # three shards of three files; boxes, words, manifest, sheet
+    assert content(store_in(tmp_path)) == wanted
+
+
+def test_another_seed_learns_other_words(made, tmp_path):
+    places = segmented(tmp_path)
     settings = yaml.safe_load(places["params"].read_text())
     settings["seed"] += 1
     places["params"].write_text(yaml.safe_dump(settings))
     stage.main("segments", **places)
-    assert not np.array_equal(np.load(out / visual_words.FILE), first)
+    assert not np.array_equal(
+        np.load(store_in(tmp_path) / visual_words.FILE), np.load(store_in(made) / visual_words.FILE)
+    )
+
+
+def test_a_picture_reads_the_same_whoever_stands_beside_it(made, tmp_path):
+    stage.main("segments", **segmented(tmp_path, shard=PICTURES))
+    for name in ("vectors", "places", "classes"):
+        assert np.array_equal(shards(store_in(made), name), shards(store_in(tmp_path), name))
 
 
 def test_more_words_than_regions_is_a_sentence(tmp_path):
@@ -170,7 +182,7 @@ def test_more_words_than_regions_is_a_sentence(tmp_path):
         stage.main("segments", **places)
 
 
-def test_what_a_detector_sees_is_cut_out_named_and_put_in_order(tmp_path, monkeypatch):
+def test_what_a_detector_sees_is_cut_out_named_put_in_order_and_drawn(tmp_path, monkeypatch):
     out = detected(tmp_path, monkeypatch, "crops")
     vectors, places, classes = (shards(out, name) for name in ("vectors", "places", "classes"))
     assert places[:, 1:4].tolist() == [[[0, 1, 0.5, 1, 0.5], [0, 1, 0, 0.5, 0.5], [0] * 5]] * 5
@@ -183,6 +195,11 @@ def test_what_a_detector_sees_is_cut_out_named_and_put_in_order(tmp_path, monkey
     assert said["classes"] == ["coat", "skirt", "bag"]
     assert said["proposed"]["detector"]["name"] == "scratch"
     assert said["encoder"]["name"] == "scratch"
+    with Image.open(out / "regions.png") as sheet:
+        drawn = np.asarray(sheet.convert("RGB")).reshape(-1, 3)
+    colours = {tuple(each) for each in np.unique(drawn, axis=0).tolist()}
+    assert {(0x12, 0x57, 0xD6), (0xD6, 0x00, 0x2F)} <= colours  # of the first box and of the second
+    assert (0x00, 0x80, 0x6A) not in colours  # there is no third
 
 
 @torch.inference_mode()
@@ -239,24 +256,3 @@ def test_a_detector_that_sees_no_numbers_stops_the_stage_and_names_the_picture(t
 def broken(self, pictures):
     nothing = torch.full((1, 2, 4), torch.nan)
     return SimpleNamespace(boxes=nothing, sure=nothing[..., 0], classes=nothing[..., :3], vectors=nothing)
-
-
-def test_the_sheet_shows_the_boxes_and_says_what_is_in_them(tmp_path, monkeypatch):
-    out = detected(tmp_path, monkeypatch, "crops")
-    with Image.open(out / "regions.png") as sheet:
-        drawn = np.asarray(sheet.convert("RGB")).reshape(-1, 3)
-    colours = {tuple(each) for each in np.unique(drawn, axis=0).tolist()}
-    assert {(0x12, 0x57, 0xD6), (0xD6, 0x00, 0x2F)} <= colours  # of the first box and of the second
-    assert (0x00, 0x80, 0x6A) not in colours  # there is no third
-
-
-def test_a_picture_reads_the_same_whoever_stands_beside_it(tmp_path):
-    stage.main("segments", **segmented(tmp_path / "a", 9))
-    alone = segmented(tmp_path / "b", 9)
-    settings = yaml.safe_load(alone["params"].read_text())
-    settings["patches"]["segments"]["shard"] = 9
-    alone["params"].write_text(yaml.safe_dump(settings))
-    stage.main("segments", **alone)
-    first, second = (tmp_path / name / "build" / "patches" / "segments" for name in "ab")
-    for name in ("vectors", "places", "classes"):
-        assert np.array_equal(shards(first, name), shards(second, name))
