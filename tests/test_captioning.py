@@ -16,7 +16,8 @@ from fashionvl.models.reading import Reading
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.pyramid import KALEIDO, Pyramid
 from fashionvl.tasks import captioning, saying
-from fashionvl.tasks.captioning import MODES, Desk, Question
+from fashionvl.tasks.captioning import MODES, Question
+from fashionvl.tasks.matching import Sides
 from fashionvl.tasks.pairs import Shop
 from fashionvl.training import chance_of
 
@@ -26,22 +27,22 @@ SLOTS = 24
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory) -> Desk:
+def desk(tmp_path_factory) -> Sides:
     return desk_of(tmp_path_factory.mktemp("patches"))
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory) -> Desk:
+def small(tmp_path_factory) -> Sides:
     """Pictures of few patches, so that saying takes little time."""
     return desk_of(tmp_path_factory.mktemp("small"), Pyramid((1, 2)))
 
 
-def desk_of(folder, pyramid: Pyramid = KALEIDO, slots: int = SLOTS) -> Desk:
+def desk_of(folder, pyramid: Pyramid = KALEIDO, slots: int = SLOTS) -> Sides:
     words = wording.learn(TEXTS, vocabulary=120, slots=slots)
-    return Desk(words, words.encode(TEXTS), shop.store(folder, CATALOGUE, pyramid=pyramid))
+    return Sides(words, words.encode(TEXTS), shop.store(folder, CATALOGUE, pyramid=pyramid))
 
 
-def encoder(desk: Desk, spread: float = 0.02, **changes) -> SingleStream:
+def encoder(desk: Sides, spread: float = 0.02, **changes) -> SingleStream:
     """A random encoder; a larger `spread` of its weights makes it say things with more confidence."""
     torch.manual_seed(0)
     sizes = {"width": 32, "layers": 2, "heads": 4, "inner": 64, "dropout": 0.0, "grids": desk.store.layout.sides}
@@ -54,7 +55,7 @@ def encoder(desk: Desk, spread: float = 0.02, **changes) -> SingleStream:
     return model
 
 
-def asked(desk: Desk, rows: int = 6, modes=MODES) -> Question:
+def asked(desk: Sides, rows: int = 6, modes=MODES) -> Question:
     products = torch.arange(rows)
     return captioning.ask(desk, 2 * products, products, modes=modes)
 
@@ -71,7 +72,7 @@ def scores_of(model: SingleStream, said: Tensor, pictures: Pictures) -> Tensor:
     return model.name_words(states(model, said, pictures)[:, : said.shape[1]]).log_softmax(dim=2).detach()
 
 
-def search(model: SingleStream, desk: Desk, pictures: Tensor, **how) -> tuple[Tensor, Tensor]:
+def search(model: SingleStream, desk: Sides, pictures: Tensor, **how) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         return saying.search(model, desk.words, desk.store.pictures(pictures), **how)
 
@@ -215,7 +216,7 @@ def test_what_is_read_on_is_what_is_read_at_once(desk, meeting):
             torch.testing.assert_close(read, expected[:, :, slot], atol=1e-4, rtol=0)
 
 
-def greedy(model: SingleStream, desk: Desk, picture: Pictures, longest: int) -> list[int]:
+def greedy(model: SingleStream, desk: Sides, picture: Pictures, longest: int) -> list[int]:
     """One picture, the likeliest piece that may be said again and again, by the full forward."""
     said, sep = [desk.words.id_of("[CLS]")], desk.words.id_of("[SEP]")
     while len(said) <= longest:
@@ -294,7 +295,7 @@ def test_pictures_do_not_hear_each_other(small):
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory) -> tuple[SingleStream, Desk]:
+def learned(tmp_path_factory) -> tuple[SingleStream, Sides]:
     """An encoder that has learned a few texts by heart, in both modes; its pictures have grids of their own."""
     desk = desk_of(tmp_path_factory.mktemp("fixed"), Pyramid((2,)))
     model, products = encoder(desk, meeting=True).train(), torch.arange(5)

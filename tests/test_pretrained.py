@@ -18,14 +18,13 @@ from transformers import ResNetConfig, ResNetModel, SegformerConfig, SegformerFo
 
 import fashionvl
 from fashionvl import checkpoint
-from fashionvl.alignment import Aligned
 from fashionvl.batches import Batch
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
 from fashionvl.patches.pyramid import KALEIDO
 from fashionvl.patches.store import Store
 from fashionvl.pretrained.face import FashionVL
-from fashionvl.tasks import matching, spoil
+from fashionvl.tasks import matching
 
 CLASSES = ["bag", "boot", "coat"]
 PLACES, LEVELS = KALEIDO.places(), KALEIDO.levels_of()
@@ -86,7 +85,7 @@ def of_the_store(run, of, texts, part="finetuned/kaleido-retrieval"):
     stream.load_state_dict(weights)
     words = fashionvl.load(run).words
     store = Store.open(build / "patches" / "kaleido")
-    desk = spoil.Desk(words, words.encode(texts), store, ["itm"], [], Aligned.none(len(store)))
+    desk = matching.Sides(words, words.encode(texts), store)
     pictures, products = np.repeat(np.arange(len(store)), len(texts)), np.tile(np.arange(len(texts)), len(store))
     return matching.score_pairs(stream, desk, pictures, products).reshape(len(store), len(texts))
 

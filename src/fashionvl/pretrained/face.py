@@ -11,7 +11,6 @@ from scipy.special import expit, softmax
 from torch import nn
 
 from fashionvl import config
-from fashionvl.alignment import Aligned
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.pyramid import Pyramid
@@ -21,7 +20,7 @@ from fashionvl.pretrained.card import readme
 from fashionvl.pretrained.given import Given, GivenText, paired, pictures_of, texts_of, unwrapped
 from fashionvl.pretrained.parts import STREAMS, facts_of
 from fashionvl.pretrained.sight import Sight, sight_of, store_of
-from fashionvl.tasks import captioning, embedding, matching, recognition, spoil
+from fashionvl.tasks import captioning, embedding, matching, recognition
 from fashionvl.words import Words
 
 
@@ -78,8 +77,7 @@ class FashionVL:
             return np.empty(0)
         model = self.stream("retrieval" if "retrieval" in self.facts["parts"] else "model")
         texts, store = self.words.encode(told[0]), self.sight.patches(seen[0])
-        desk = spoil.Desk(self.words, texts, store, ["itm"], [], Aligned.none(len(store)))
-        scores = matching.score_pairs(model, desk, *rows)
+        scores = matching.score_pairs(model, matching.Sides(self.words, texts, store), *rows)
         return unwrapped(expit(scores) if probability else scores, one)
 
     def embed(self, picture: Given | None = None, text: GivenText | None = None) -> NDArray[np.float32]:

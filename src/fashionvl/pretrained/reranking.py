@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fashionvl import checkpoint, config
-from fashionvl.alignment import Aligned
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.pictures import open_rgb
 from fashionvl.catalogue.product import text_of
@@ -21,7 +20,7 @@ from fashionvl.patches.store import MANIFEST, Store
 from fashionvl.pretrained.face import FashionVL
 from fashionvl.pretrained.sight import store_of
 from fashionvl.stages.machine import has_bf16
-from fashionvl.tasks import matching, spoil
+from fashionvl.tasks import matching
 
 NOWHERE = -1
 REMEMBERED = 1024  # pictures whose patches are not in the cache on disk
@@ -94,7 +93,7 @@ class Reranker:
     def _score(self, texts: list[str], store: Store, pictures: Rows, products: Rows) -> NDArray[np.float64]:
         """As the stages score pairs, so in bf16 where there is hardware for it."""
         words = self.model.words
-        desk = spoil.Desk(words, words.encode(texts), store, ["itm"], [], Aligned.none(len(store)))
+        desk = matching.Sides(words, words.encode(texts), store)
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=has_bf16()):
             return matching.score_pairs(self.stream, desk, pictures, products)
 

@@ -210,7 +210,7 @@ def captioning(bench: Bench, recipe: config.Captioning) -> Course:
         raise config.ConfigError(f"{where} must give one or more of {list(saying.MODES)} a weight, not {recipe.modes}")
     model, sizes = bench.model(["mlm"])
     draw = saying.drawing(
-        saying.Desk(bench.words, bench.texts, bench.store),
+        matching.Sides(bench.words, bench.texts, bench.store),
         bench.shop,
         batch=recipe.training.batch,
         modes=modes,

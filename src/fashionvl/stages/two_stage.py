@@ -15,7 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fashionvl import checkpoint, config, metrics, training
-from fashionvl.alignment import Aligned
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models.named_encoders import weights_checksum
@@ -24,7 +23,7 @@ from fashionvl.stages import duals, machine, options, recallers, run
 from fashionvl.stages.compare import paired
 from fashionvl.stages.evaluate import PairScorer, pair_scorer
 from fashionvl.stages.vectors import store_of
-from fashionvl.tasks import spoil, two_stage
+from fashionvl.tasks import matching, two_stage
 from fashionvl.tasks.contrast import Dual
 from fashionvl.words import Words
 
@@ -75,7 +74,7 @@ def reranker(settings: config.Params, catalogue: Catalogue, build: Path) -> tupl
     words = Words.load(build / "words")
     store = store_of(settings.systems[name], words, build)
     texts = words.encode(catalogue.texts(settings.text.fields))
-    desk = spoil.Desk(words, texts, store, ["itm"], [], Aligned.none(len(store)))
+    desk = matching.Sides(words, texts, store)
     accelerator = machine.accelerator()
     return model, pair_scorer(model.to(accelerator.device), desk, accelerator, f"two_stage {name}")
 

@@ -19,26 +19,13 @@ from fashionvl.batches import Pictures, moved, trimmed
 from fashionvl.catalogue.problems import Problem
 from fashionvl.masking import IGNORE
 from fashionvl.models.single_stream import SingleStream
-from fashionvl.patches.store import Store
 from fashionvl.tasks import saying
+from fashionvl.tasks.matching import Sides
 from fashionvl.tasks.pairs import Chance, Pairs, Shop, matched_epoch
-from fashionvl.words import NO_WORD, Texts, Words
+from fashionvl.words import NO_WORD, Words
 
 MODES = ("causal", "mask_all")
 AT_ONCE = 64  # pictures
-
-
-@dataclass(frozen=True)
-class Desk:
-    """All that questions are made from.
-
-    texts  of every product of the catalogue
-    store  vectors of every picture
-    """
-
-    words: Words
-    texts: Texts
-    store: Store
 
 
 @dataclass(frozen=True)
@@ -65,7 +52,7 @@ class Question:
 
 
 def drawing(
-    desk: Desk, shop: Shop, *, batch: int, modes: Collection[str], word_dropout: float = 0.0, chance: Chance
+    desk: Sides, shop: Shop, *, batch: int, modes: Collection[str], word_dropout: float = 0.0, chance: Chance
 ) -> Callable[[int, int, int], Question]:
     """-> draw(step, part, parts): the question of one part of the global batch of a step; a pure function.
 
@@ -96,7 +83,7 @@ def drawing(
 
 
 def ask(
-    desk: Desk, pictures: Tensor, products: Tensor, *, modes: Collection[str], hidden: Tensor | None = None
+    desk: Sides, pictures: Tensor, products: Tensor, *, modes: Collection[str], hidden: Tensor | None = None
 ) -> Question:
     """What these pictures are to be called.
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -18,8 +19,21 @@ PICTURES_AT_ONCE = 256
 REPORT_SECONDS = 5.0
 
 
+@dataclass(frozen=True)
+class Sides:
+    """All that pairs are made of.
+
+    texts  of every product
+    store  vectors of every picture
+    """
+
+    words: Words
+    texts: Texts
+    store: Store
+
+
 class Desk(Protocol):
-    """Texts of every product and vectors of every picture, whatever else a task has on its desk."""
+    """Both sides of pairs, whatever else a task has on its desk."""
 
     @property
     def words(self) -> Words: ...
