@@ -29,9 +29,8 @@ def scratch(
     noised    noised true boxes beside them in training, at least (denoising)
     """
     stem, *maps = channels
-    backbone = RTDetrResNetConfig(
-        embedding_size=stem, hidden_sizes=maps, depths=[1] * len(maps), layer_type="basic", out_indices=[2, 3, 4]
-    )
+    layers_of = {"depths": [1] * len(maps), "layer_type": "basic", "out_indices": [2, 3, 4]}
+    backbone = RTDetrResNetConfig(embedding_size=stem, hidden_sizes=maps, **layers_of)
     config = RTDetrV2Config(
         backbone_config=backbone,
         freeze_backbone_batch_norms=False,  # frozen ones never learn what to subtract
@@ -58,6 +57,7 @@ def scratch(
         copies.requires_grad_(False)  # of the decoder's heads; never used
     for module in _precise(network):
         module.register_forward_hook(_in_float32)
+    nn.Module.to(network, memory_format=torch.channels_last)  # a sixth faster
     return network
 
 
