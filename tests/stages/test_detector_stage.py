@@ -38,13 +38,12 @@ def test_the_stage_leaves_a_measured_detector_and_goes_on_to_the_same_bits_where
     run(place)
     out = place / "build" / "detector"
     weights, card = (out / "model.safetensors").read_bytes(), checkpoint.read_card(out)
-    assert {"test.mAP", "test.mAP50", "test.pictures", "test.objects", "classes", "loss"} <= set(card["metrics"])
+    assert {"test.mAP", "test.mAP50", "test.pictures", "test.objects", "test.classes", "loss"} <= set(card["metrics"])
     assert json.loads((place / "build" / "metrics" / "detector.json").read_text()) == card["metrics"]
     assert (card["steps"], card["item"]) == (4, "scratch")
     assert (out / "curves.csv").exists()
     found = load_detector(out)
-    assert len(found.names) == card["metrics"]["classes"] == len(set(found.names))
-    assert "sleeve" in found.names
+    assert len(set(found.names)) == len(found.names) >= card["metrics"]["test.classes"] == len(card["mAP50"]) > 0
     assert found(torch.zeros(1, 3, 256, 192, dtype=torch.uint8)).boxes.shape == (1, 20, 4)
     assert not list((place / "work").glob("detector*/*"))
     run(place, stop_after=2)

@@ -1,6 +1,7 @@
 """The scratch detector: a small RT-DETRv2 of `transformers`, begun so that it can learn from nothing."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +30,8 @@ def scratch(
     noised    noised true boxes beside them in training, at least (denoising)
     """
     stem, *maps = channels
-    backbone = RTDetrResNetConfig(
-        embedding_size=stem, hidden_sizes=maps, depths=[1] * len(maps), layer_type="basic", out_indices=[2, 3, 4]
-    )
+    layers_of: dict[str, Any] = {"depths": [1] * len(maps), "layer_type": "basic", "out_indices": [2, 3, 4]}
+    backbone = RTDetrResNetConfig(embedding_size=stem, hidden_sizes=maps, **layers_of)
     config = RTDetrV2Config(
         backbone_config=backbone,
         freeze_backbone_batch_norms=False,  # frozen ones never learn what to subtract

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from transformers.utils.logging import disable_progress_bar
 
 from fashionvl import checkpoint, config, training
 from fashionvl.catalogue import Catalogue
@@ -75,6 +76,7 @@ def main(
     )
     if not accelerator.is_main_process or stop_after is not None:
         return
+    disable_progress_bar()  # of files that are written and read in no time
     out = build / "detector"
     finished(network).save_pretrained(out)
     checkpoint.write_json(out / "preprocessor_config.json", preparation(row.pixels))
@@ -162,7 +164,7 @@ def examine(
     truth = list(zip(objects.boxes[rows].split(counts), objects.kinds[rows].split(counts), strict=True))
     figures = precision.average_precision(found, truth, sizes_of(catalogue)[pictures], detector.names)
     means = {f"test.{name}": round(value, 6) for name, value in figures.means.items()}
-    numbers = {"test.pictures": len(pictures), "test.objects": len(rows), "classes": len(detector.names)}
+    numbers = {"test.pictures": len(pictures), "test.objects": len(rows), "test.classes": len(figures.classes)}
     return {**means, **numbers}, {name: round(value, 4) for name, value in figures.classes.items()}
 
 
