@@ -217,16 +217,18 @@ def test_a_full_disk_is_said_before_the_work(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_kill_9_and_again_ends_with_the_same_bytes(tmp_path):
-    whole, killed = make(tmp_path / "a", 400), make(tmp_path / "b", 400)
-    stage.main("kaleido", **whole)
+@pytest.mark.parametrize("kind", ["kaleido", "segments"])
+def test_kill_9_and_again_ends_with_the_same_bytes(tmp_path, kind):
+    whole, killed = (make(tmp_path / name, 400, kind=kind) for name in "ab")
+    stage.main(kind, **whole)
     paths = [part for name, path in killed.items() for part in (f"--{name}", str(path))]
-    command = [sys.executable, "-m", "fashionvl.stages.patches", "kaleido", *paths]
+    command = [sys.executable, "-m", "fashionvl.stages.patches", kind, *paths]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
     while len(list((tmp_path / "b" / ".work").rglob("*.json"))) < 3 and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "b" / "build" / "patches").exists()
-    stage.main("kaleido", **killed)
-    assert content(tmp_path / "b/build/patches/kaleido") == content(tmp_path / "a/build/patches/kaleido")
+    stage.main(kind, **killed)
+    first, second = (content(tmp_path / name / "build" / "patches" / kind) for name in "ab")
+    assert first == second
