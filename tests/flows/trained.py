@@ -40,7 +40,7 @@ class Checkout:
     def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *words]
         env = {**self.environment, **environment}
-        return subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True, check=False, timeout=300)
+        return subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True, check=False, timeout=900)
 
     def ok(self, *words: str, **environment: str) -> str:
         answer = self.run(*words, **environment)

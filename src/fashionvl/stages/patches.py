@@ -28,6 +28,8 @@ from fashionvl.stages.proposals import detector_of
 from fashionvl.stages.workshop import FOREGROUNDS, Workshop, mask_path, workshop
 
 REPORT_SECONDS = 5.0
+SOURCES = ("caption", "teacher")  # tables of the stage `align`
+PAIRS = ("picture", "word", "level", "patch")  # what is read of them
 PLACE_BYTES = 5 * 4  # of a region
 
 
@@ -62,12 +64,20 @@ def main(
     metrics = _complete(folder, paths, made_with)
     if row.regions:
         regions_sheet.draw(finished, catalogue, settings).save(finished / regions_sheet.NAME)
+        _align_nothing(build / "alignment" / kind)
     seconds = round(time.monotonic() - began, 1)
     checkpoint.write_card(finished, {"stage": "patches", "item": kind, "metrics": metrics, "seconds": seconds})
     _move(finished, build / "patches" / kind)
     fallbacks = f"{metrics['fallback_share'] * len(paths):.0f} without a foreground"
     print(f"patches  {len(paths)} pictures, {fallbacks}, in {build / 'patches' / kind}", flush=True)
     checkpoint.clear(folder)
+
+
+def _align_nothing(folder: Path) -> None:
+    """Leave the tables that the stage `align` makes of a kind with grids, empty: words do not point at regions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in SOURCES:
+        pd.DataFrame(columns=PAIRS, dtype="int64").to_parquet(folder / f"{source}.parquet", index=False)
 
 
 def _made_with(
