@@ -73,6 +73,7 @@ def test_the_table_of_the_project_is_valid():
         ),
         (lambda raw: raw.update(run_regions={"boxes": "encoder"}), r"no row 'boxes' under patches"),
         (lambda raw: raw.update(run_patches=["fixed"]), "neither run_patches nor run_regions lists"),
+        (lambda raw: raw["comparison"].update(patches=["fixed"]), "and other studies do not list: DVC makes each"),
         (
             lambda raw: raw["feed"].update(withdrawn_limit=50),
             r"feed\.withdrawn_limit must be a share from 0 to 1, not 50",

@@ -762,14 +762,17 @@ def _check_study(params: Params, study: str) -> None:
         said = column(params, f"{study}.{name}").alignment
         _expect(said in ALIGNMENTS, said, f"one of {list(ALIGNMENTS)}", f"{study}.table.{name}.alignment")
     _check_kinds(params, asked.patches, asked.regions, (f"{study}.patches", f"{study}.regions"))
-    made, alone = [*params.run_patches, *params.run_regions], [*asked.patches, *asked.regions]
-    twice = sorted(set(alone) & set(made))
-    what = "kinds that run_patches and run_regions do not list: DVC makes each of them once"
+    studies: dict[str, Study] = {name: getattr(params, name) for name in STUDIES}
+    of_studies = {name: [*each.patches, *each.regions] for name, each in studies.items()}
+    made = [*params.run_patches, *params.run_regions]
+    made += [kind for name, kinds in of_studies.items() if name != study for kind in kinds]
+    twice = sorted(set(of_studies[study]) & set(made))
+    what = "kinds that run_patches, run_regions and other studies do not list: DVC makes each of them once"
     _expect(not twice, twice, what, f"{study}.patches")
     for name, kind in asked.columns.items():
         said = column(params, f"{study}.{name}").patches
         _expect(kind == said, kind, f"the patches of that column, {said!r}", f"{study}.columns.{name}")
-        known = [*made, *alone]
+        known = [*made, *of_studies[study]]
         _expect(kind in known, kind, f"listed by run_patches or {study}.patches {known}", f"{study}.columns.{name}")
 
 

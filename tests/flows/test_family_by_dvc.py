@@ -11,7 +11,16 @@ import yaml
 
 from fashionvl.stages import sample
 
-RULES = ("pyproject.toml", "dvc.yaml", "compare/dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
+RULES = (
+    "pyproject.toml",
+    "dvc.yaml",
+    "ablations/dvc.yaml",
+    "compare/dvc.yaml",
+    ".gitignore",
+    ".dvcignore",
+    ".dvc/config",
+    ".dvc/.gitignore",
+)
 FAMILY = ("kaleido", "fashionbert", "imagebert", "oscar", "vlbert", "vilbert")
 OF_REGIONS = FAMILY[2:]
 

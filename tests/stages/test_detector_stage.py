@@ -34,6 +34,8 @@ def run(place, **options):
     detector.main("scratch", **paths, **options)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_stage_leaves_a_measured_detector_and_goes_on_to_the_same_bits_where_it_was_stopped(place):
     run(place)
     out = place / "build" / "detector"

@@ -58,8 +58,8 @@ def small(raw: dict) -> None:
     raw["comparison"].update(
         minutes=None, steps=4, seeds=[1, 2], tasks=list(TASKS), once=["category"], columns=columns, table=table
     )
-    raw["run_regions"] = {"objects": "detector"}
-    raw["comparison"].update(patches=["fixed"], regions={})
+    raw.update(run_detectors=["scratch"], run_regions={"objects": "detector"})
+    raw["comparison"].update(regions={})
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,8 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits():
     assert all((whole[name] == again[name]).all() for name in whole)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_family_is_compared_and_goes_on_where_it_was(capsys):
     for name in COMPARED:
         budget.main(f"comparison.{name}")
