@@ -81,6 +81,16 @@ def regions(folder: Path, of: Catalogue, most: int = 6, dim: int = 12, seed: int
     return Store.open(folder)
 
 
+def bring(of: Catalogue, build: Path) -> None:
+    """Put a catalogue of tensors where the stages look for it, with its words and two kinds of patches."""
+    (build / "catalogue").mkdir(parents=True)
+    of.products.to_parquet(build / "catalogue" / "products.parquet")
+    of.pictures.to_parquet(build / "catalogue" / "pictures.parquet")
+    (build / "words").mkdir()
+    desk(build / "patches" / "kaleido", of).words.save(build / "words")
+    store(build / "patches" / "fixed", of, pyramid=Pyramid((8,)))
+
+
 def desk(
     folder: Path,
     of: Catalogue,

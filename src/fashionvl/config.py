@@ -759,8 +759,7 @@ def _check_study(params: Params, study: str) -> None:
         allowed = re.fullmatch(r"[\w+-]+", name) and not re.search(r"-\d+$", name)
         what = "of letters, digits, _, + and -, without a - before a last number"
         _expect(bool(allowed), name, what, f"{study}.table")
-        said = column(params, f"{study}.{name}").alignment
-        _expect(said in ALIGNMENTS, said, f"one of {list(ALIGNMENTS)}", f"{study}.table.{name}.alignment")
+        _check_system(column(params, f"{study}.{name}"), f"{study}.table.{name}")
     _check_kinds(params, asked.patches, asked.regions, (f"{study}.patches", f"{study}.regions"))
     studies: dict[str, Study] = {name: getattr(params, name) for name in STUDIES}
     of_studies = {name: [*each.patches, *each.regions] for name, each in studies.items()}

@@ -11,7 +11,6 @@ from accelerate.state import AcceleratorState
 
 from fashionvl import checkpoint, config
 from fashionvl.catalogue.problems import Problem
-from fashionvl.patches.pyramid import Pyramid
 from fashionvl.stages import ablation, ablation_table, ablations, budget, clock
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -121,13 +120,7 @@ def here(tmp_path, monkeypatch):
         raw["ablation"].update(minutes=None, steps=12, seeds=[1, 2], columns={"full": "kaleido", "fixed": "fixed"})
 
     load(tmp_path, raw_of(small))
-    of, build = shop.catalogue(), tmp_path / "build"
-    (build / "catalogue").mkdir(parents=True)
-    of.products.to_parquet(build / "catalogue" / "products.parquet")
-    of.pictures.to_parquet(build / "catalogue" / "pictures.parquet")
-    (build / "words").mkdir()
-    shop.desk(build / "patches" / "kaleido", of).words.save(build / "words")
-    shop.store(build / "patches" / "fixed", of, pyramid=Pyramid((8,)))
+    shop.bring(shop.catalogue(), tmp_path / "build")
     monkeypatch.chdir(tmp_path)
     AcceleratorState._reset_state(reset_partial_state=False)
     yield tmp_path

@@ -12,7 +12,6 @@ from accelerate.state import AcceleratorState
 
 from fashionvl import checkpoint, config
 from fashionvl.catalogue.problems import Problem
-from fashionvl.patches.pyramid import Pyramid
 from fashionvl.patches.store import Store
 from fashionvl.stages import (
     ablation,
@@ -75,12 +74,7 @@ def made(tmp_path_factory):
 
 def corpus(of, build: Path) -> None:
     """A catalogue of tensors with three kinds of patches and its words."""
-    (build / "catalogue").mkdir(parents=True)
-    of.products.to_parquet(build / "catalogue" / "products.parquet")
-    of.pictures.to_parquet(build / "catalogue" / "pictures.parquet")
-    (build / "words").mkdir()
-    shop.desk(build / "patches" / "kaleido", of).words.save(build / "words")
-    shop.store(build / "patches" / "fixed", of, pyramid=Pyramid((8,)))
+    shop.bring(of, build)
     shop.regions(build / "patches" / "objects", of)
 
 

@@ -148,10 +148,11 @@ class SingleStream(nn.Module):
         self.tags = tags
         self.words = WordEmbedding(vocabulary, width, positions, dropout)
         self.patches = PatchEmbedding(self.layout, dim, width, dropout, learned=places == "learned")
-        self.layers = nn.ModuleList(Layer(width, heads, inner, dropout) for _ in range(layers if streams == 1 else 0))
-        seen = self.layout.patches + tags
-        for number in range(layers if streams == 2 else 0):
-            self.layers.append(TwinLayer(width, heads, inner, dropout, seen=seen, last=number == layers - 1))
+        sizes, seen, numbers = (width, heads, inner, dropout), self.layout.patches + tags, range(layers)
+        self.layers = nn.ModuleList(
+            Layer(*sizes) if streams == 1 else TwinLayer(*sizes, seen=seen, last=number == numbers[-1])
+            for number in numbers
+        )
         self.pooler = nn.Linear(width, width)
         self.heads = nn.ModuleDict({name: _head(name, self.layout, width, dim, vocabulary) for name in objectives})
         self.meeting = Meeting(width) if meeting else None

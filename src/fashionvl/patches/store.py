@@ -64,7 +64,7 @@ class Store:
 
     manifest  what manifest.json says: encoder, dim, pixels, grids or regions and classes, foreground, shards
     layout    the grids that the pictures were cut into, or the slots of their regions
-    tags      what a detector saw in each picture, as word pieces (`named`); None where nothing is read of it
+    tags      what a detector saw in each picture, as word pieces (tasks/tags.py); None where nothing is read of it
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any], shards: list[np.ndarray], found: Found | None = None):

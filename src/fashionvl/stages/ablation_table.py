@@ -134,6 +134,21 @@ def _compared(gain: Gain) -> list[str]:
     return [f"{gain.paper:+.1f}", f"{gain.ours:+.1f}{error}", gain.verdict]
 
 
+def gained_over(
+    gains: Mapping[str, Mapping[str, list[float]]], against: str, names: Mapping[str, str], *, of: str
+) -> str:
+    """What each row has over another, with 95 % intervals, in Markdown; an empty cell where a metric was not compared.
+
+    names  of the metrics that are shown: what a head says of each
+    of     what a row is
+    """
+    lines = [[of, *(f"{said} over {against}" for said in names.values())]]
+    for name, gain in gains.items():
+        cells = [gain.get(metric) for metric in names]
+        lines.append([name, *(f"{each[0]:+.1f} [{each[1]:+.1f}, {each[2]:+.1f}]" if each else "" for each in cells)])
+    return markdown(lines)
+
+
 def markdown(lines: list[list[str]]) -> str:
     """A table in Markdown, its first line the head."""
     head, *rows = lines

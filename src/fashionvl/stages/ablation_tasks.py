@@ -14,7 +14,6 @@ from typing import Any
 from fashionvl import checkpoint, config
 from fashionvl.catalogue import Catalogue
 from fashionvl.stages import ablation, courses, examine, finetune, machine, options, run
-from fashionvl.tasks import labels
 
 STAGE = "ablation_tasks"
 TAUGHT = "taught"  # the weights, until they are examined
@@ -63,8 +62,7 @@ def main(
 
 def taught_here(tasks: list[str], bench: courses.Bench, item: str) -> list[str]:
     """The tasks that this catalogue has answers for and that the system can learn; says which are left out and why."""
-    catalogue, row, settings = bench.catalogue, bench.row, bench.settings
-    reasons = {task: labels.why_not(catalogue, task) or courses.why_not(row, task, settings) for task in tasks}
+    reasons = {task: courses.why_not(bench.catalogue, bench.row, task, bench.settings) for task in tasks}
     for reason in filter(None, reasons.values()):
         print(f"{STAGE} {item}  {reason}: it is left out", flush=True)
     return [task for task in tasks if reasons[task] is None]

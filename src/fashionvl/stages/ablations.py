@@ -70,13 +70,17 @@ def main(*, params: Path = Path("params.yaml"), data: Path = Path("data"), build
 
 def read(name: str, seeds: list[int], folder: Path) -> Column:
     """The cards and ranks of one column."""
-    rows, ranks = [], []
-    for number, seed in enumerate(seeds):
-        run_folder = folder / f"{name}-{seed}"
-        rows.append(metrics_of(run_folder))
-        found = compare.ranks_of(run_folder)
+    folders = [folder / f"{name}-{seed}" for seed in seeds]
+    return Column(pd.DataFrame([metrics_of(each) for each in folders]), ranks_of(folders))
+
+
+def ranks_of(folders: Iterable[Path]) -> pd.DataFrame:
+    """The ranks of several runs, each with draws of its own."""
+    ranks = []
+    for number, folder in enumerate(folders):
+        found = compare.ranks_of(folder)
         ranks.append(found.assign(draw=found["draw"] + number * (1 + found["draw"].max())))
-    return Column(pd.DataFrame(rows), pd.concat(ranks, ignore_index=True))
+    return pd.concat(ranks, ignore_index=True)
 
 
 def metrics_of(run_folder: Path) -> dict[str, float]:
@@ -97,17 +101,24 @@ def without_tasks(columns: Iterable[str], seeds: list[int], folder: Path) -> lis
 def with_tasks(name: str, column: Column, folder: Path, asked: Mapping[int, dict[str, Any]]) -> Column:
     """A column with what its runs have found at the tasks; a Problem where one was asked otherwise than `asked`, by
     seed."""
-    rows = []
-    for seed, of_seed in asked.items():
-        card = checkpoint.read_card(folder / f"{name}-{seed}")
-        if any(card[key] != value for key, value in of_seed.items()):
-            raise Problem(
-                f"{folder / f'{name}-{seed}'} was taught or examined by other parameters than params.yaml has now:"
-                f" run `ablation_tasks {name}-{seed}` again"
-            )
-        rows.append(added_up(card["metrics"]))
+    rows = [
+        added_up(found_at_tasks(folder / f"{name}-{seed}", f"{name}-{seed}", of_seed))
+        for seed, of_seed in asked.items()
+    ]
     found = pd.DataFrame(rows).dropna(axis=1)  # what some runs lack is not measured
     return replace(column, metrics=pd.concat([column.metrics, found], axis=1))
+
+
+def found_at_tasks(folder: Path, item: str, asked: Mapping[str, Any]) -> dict[str, float]:
+    """What one run, which the stage `ablation_tasks` calls `item`, has found; a Problem where asked otherwise."""
+    card = checkpoint.read_card(folder)
+    if any(card[key] != value for key, value in asked.items()):
+        raise Problem(
+            f"{folder} was taught or examined by other parameters than params.yaml has now: run"
+            f" `ablation_tasks {item}` again"
+        )
+    found: dict[str, float] = card["metrics"]
+    return found
 
 
 def added_up(found: dict[str, float]) -> dict[str, float]:

@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 
 from fashionvl import checkpoint, config
-from fashionvl.catalogue.problems import Problem
 from fashionvl.stages import compare, options, run
-from fashionvl.stages.ablation_table import cell, markdown
-from fashionvl.stages.ablations import metrics_of
+from fashionvl.stages.ablation_table import cell, gained_over, markdown
+from fashionvl.stages.ablations import found_at_tasks, metrics_of, ranks_of
 from fashionvl.stages.pages import published
 
 WAYS = {"itr": "p -> t", "tir": "t -> p"}
@@ -74,22 +73,15 @@ def main(*, params: Path = Path("params.yaml"), data: Path = Path("data"), build
 
 def rival(name: str, settings: config.Params, build: Path) -> Rival:
     """The cards and ranks of one system, of every seed."""
-    asked = settings.comparison
-    rows, ranks = [], []
-    for number, seed in enumerate(asked.seeds):
-        taught = metrics_of(build / "comparisons" / f"{name}-{seed}")
-        tasks = build / "comparison_tasks" / f"{name}-{seed}"
-        card = checkpoint.read_card(tasks)
-        if any(card[key] != value for key, value in config.asked_of_tasks(settings, "comparison", seed).items()):
-            raise Problem(
-                f"{tasks} was taught or examined by other parameters than params.yaml has now: run"
-                f" `ablation_tasks comparison.{name}-{seed}` again"
-            )
-        rows.append({f"head.{key}": value for key, value in taught.items()} | card["metrics"])
-        if "retrieval" in asked.tasks:
-            found = compare.ranks_of(tasks / "retrieval")
-            ranks.append(found.assign(draw=found["draw"] + number * (1 + found["draw"].max())))
-    return Rival(pd.DataFrame(rows), pd.concat(ranks, ignore_index=True) if ranks else None)
+    rows, tasks = [], []
+    for seed in settings.comparison.seeds:
+        run_name, asked = f"{name}-{seed}", config.asked_of_tasks(settings, "comparison", seed)
+        taught = metrics_of(build / "comparisons" / run_name)
+        tasks.append(build / "comparison_tasks" / run_name)
+        learned = found_at_tasks(tasks[-1], f"comparison.{run_name}", asked)
+        rows.append({f"head.{key}": value for key, value in taught.items()} | learned)
+    ranked = "retrieval" in settings.comparison.tasks
+    return Rival(pd.DataFrame(rows), ranks_of(each / "retrieval" for each in tasks) if ranked else None)
 
 
 def gained(rivals: Mapping[str, Rival], name: str, base: str, seed: int) -> dict[str, list[float]]:
@@ -132,11 +124,7 @@ def recalls(rivals: Mapping[str, Rival], protocol: str) -> str:
 def differences(gains: Mapping[str, Mapping[str, list[float]]], base: str) -> str:
     """What each has over the base, paired over all seeds, with 95 % intervals."""
     names = {f"{protocol}.{way}.R@1": f"{protocol} R@1 {said}" for protocol in RECALLS for way, said in WAYS.items()}
-    lines = [["system", *(f"{said} over {base}" for said in names.values())]]
-    for name, gain in gains.items():
-        cells = [gain.get(metric) for metric in names]
-        lines.append([name, *(f"{each[0]:+.1f} [{each[1]:+.1f}, {each[2]:+.1f}]" if each else "" for each in cells)])
-    return markdown(lines) if any(gains.values()) else ""
+    return gained_over(gains, base, names, of="system") if any(gains.values()) else ""
 
 
 def classes(rivals: Mapping[str, Rival]) -> str:

@@ -195,8 +195,10 @@ def category(bench: Bench, recipe: config.Recognition, task: str = "category") -
     return Course(model, sizes, draw, recognition.losses_of, {task: 1.0}, taught, {"classes": names})
 
 
-def why_not(row: config.System, task: str, settings: config.Params) -> str | None:
-    """Why a system cannot be taught a task, None where it can."""
+def why_not(catalogue: Catalogue, row: config.System, task: str, settings: config.Params) -> str | None:
+    """Why a system cannot be taught a task by a catalogue, None where it can."""
+    if lacking := labels.why_not(catalogue, task):
+        return lacking
     if task == "captioning" and row.model.streams == 2 and settings.finetune.captioning.modes.get("causal"):
         return "two streams do not say captions word by word; set finetune.captioning.modes.causal to 0"
     return None

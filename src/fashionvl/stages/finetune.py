@@ -8,7 +8,6 @@ from accelerate import Accelerator
 from fashionvl import checkpoint, config, training
 from fashionvl.catalogue import Catalogue
 from fashionvl.stages import courses, machine, options, run
-from fashionvl.tasks import labels
 
 
 def main(
@@ -30,7 +29,7 @@ def main(
     row = config.row(settings.systems, system, "systems")
     catalogue, out = Catalogue.load(build / "catalogue", data), build / "finetuned" / item
     facts = {"stage": "finetune", "item": item, "system": system}
-    reason = labels.why_not(catalogue, task) or courses.why_not(row, task, settings)
+    reason = courses.why_not(catalogue, row, task, settings)
     if reason is not None:
         print(f"finetune {item}  {reason}: it is not learned", flush=True)
         shelve_nothing(out, {**facts, "task": task, "lacking": reason})

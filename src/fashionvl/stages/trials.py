@@ -8,7 +8,7 @@ import pandas as pd
 
 from fashionvl import checkpoint, config
 from fashionvl.stages import compare, options, run
-from fashionvl.stages.ablation_table import Column, cell, markdown
+from fashionvl.stages.ablation_table import Column, cell, gained_over, markdown
 from fashionvl.stages.ablations import read
 
 WAYS = {"itr": "p -> t", "tir": "t -> p"}
@@ -57,11 +57,7 @@ def table(rows: Mapping[str, Column]) -> str:
 
 def gained(gains: Mapping[str, Mapping[str, list[float]]], against: str) -> str:
     """What each row has over another, paired over all seeds, with 95 % intervals."""
-    lines = [["row", *(f"{said} over {against}" for said in RECALLS.values())]]
-    for name, gain in gains.items():
-        cells = [gain.get(metric) for metric in RECALLS]
-        lines.append([name, *(f"{each[0]:+.1f} [{each[1]:+.1f}, {each[2]:+.1f}]" if each else "" for each in cells)])
-    return markdown(lines)
+    return gained_over(gains, against, RECALLS, of="row")
 
 
 def time_to(asked: config.Trials, folder: Path) -> str:
