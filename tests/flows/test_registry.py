@@ -172,8 +172,9 @@ def test_mlflow_serves_a_version_offline_with_the_librarys_answers(registered, t
     try:
         answer = invoked(port, {"dataframe_records": rows, "params": {"head": "category"}}, server)
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait()
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait()
     model = fashionvl.load(root / trained.RUN)
     match, embed, classify = answer["predictions"]
     assert match == pytest.approx(model.match(picture, "red boots"), abs=1e-5)
