@@ -39,6 +39,7 @@ from fashionvl.stages import machine
 from fashionvl.tasks import matching, ranking
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
+AT_ONCE = 256  # pairs of the plain way
 DIM, SLOTS, TEXT = 256, 64, ["title", "description", "attributes.colour", "attributes.pattern"]
 
 
@@ -60,8 +61,8 @@ def plain(
 ) -> NDArray[np.float64]:
     """Every pair read whole -> (n,) log-odds."""
     scores = []
-    for at in range(0, len(pictures), matching.PAIRS_AT_ONCE):
-        rows = slice(at, at + matching.PAIRS_AT_ONCE)
+    for at in range(0, len(pictures), AT_ONCE):
+        rows = slice(at, at + AT_ONCE)
         ids, patches = desk.texts.ids[products[rows]], desk.store.clean(pictures[rows])
         shown = torch.ones(patches.shape[:2], dtype=torch.bool)
         places, levels = desk.store.layout.places(), desk.store.layout.levels_of()

@@ -14,7 +14,7 @@ from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.store import Store
 from fashionvl.words import Texts, Words
 
-PAIRS_AT_ONCE = 256
+PAIRS_AT_ONCE = {"cpu": 32, "cuda": 256}  # on a processor few, or the caches overflow
 PICTURES_AT_ONCE = 256
 REPORT_SECONDS = 5.0
 
@@ -83,8 +83,9 @@ def head_odds(
     order = np.lexsort((products, lengths[products]))
     odds = np.zeros(len(order))
     began = spoke = time.monotonic()
-    for start in range(0, len(order), PAIRS_AT_ONCE):
-        rows = order[start : start + PAIRS_AT_ONCE]
+    few = PAIRS_AT_ONCE[device.type]
+    for start in range(0, len(order), few):
+        rows = order[start : start + few]
         ids = trimmed(desk.texts.ids[products[rows]], pad=desk.words.pad, patches=patches).to(device)
         of = torch.from_numpy(row_of_picture[rows])
         odds[rows] = _match(model, ids, ids != desk.words.pad, embedded[of], shown[of])
