@@ -443,6 +443,9 @@ class Study:
     table: dict[str, dict[str, Any]]  # column: keys of its row, with other values; `system` names the row
     regions: dict[str, str] = dataclasses.field(default_factory=dict)  # kinds of regions for columns alone
     once: list[str] = dataclasses.field(default_factory=list)  # tasks that are learned from the first seed alone
+    evaluate_once: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # of its tasks: what differs from `evaluate`
 
 
 @dataclass(frozen=True)
@@ -745,7 +748,7 @@ def _check_study(params: Params, study: str) -> None:
     given = [value for value in (asked.minutes, asked.steps) if value is not None]
     _expect(len(given) == 1 and given[0] > 0, given, "minutes or steps, one of them, above 0", study)
     _expect(len(set(asked.seeds)) == len(asked.seeds) > 0, asked.seeds, "different numbers", f"{study}.seeds")
-    ranked_by(params, study)
+    examined_by(params, study, asked.seeds[0])
     _check_tasks(params, study)
     said = row(params.systems, asked.base, "systems").patches
     _expect(
@@ -812,6 +815,14 @@ def ranked_by(params: Params, study: str) -> Evaluate:
     return asked
 
 
+def examined_by(params: Params, study: str, seed: int) -> Evaluate:
+    """How the tasks of the runs of one seed are examined."""
+    asked, ranked = getattr(params, study), ranked_by(params, study)
+    differs = asked.evaluate_once if seed == asked.seeds[0] else {}
+    found: Evaluate = build(Evaluate, {**dataclasses.asdict(ranked), **differs}, f"{study}.evaluate_once")
+    return found
+
+
 def taught_by(params: Params, study: str) -> Finetune:
     """How the tasks are learned from the runs of a study."""
     table = dataclasses.asdict(params.finetune)
@@ -828,7 +839,7 @@ def asked_of_tasks(params: Params, study: str, seed: int) -> dict[str, Any]:
     recipes = dataclasses.asdict(taught_by(params, study))
     return {
         "recipes": {task: recipes[task] for task in tasks_of(params, study, seed)},
-        "evaluate": dataclasses.asdict(ranked_by(params, study)),
+        "evaluate": dataclasses.asdict(examined_by(params, study, seed)),
     }
 
 

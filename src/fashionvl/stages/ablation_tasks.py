@@ -37,7 +37,7 @@ def main(
     column, seed = ablation.parts_of(item)
     row = config.column(settings, column)
     study, _ = config.of_study(column)
-    evaluate, recipes = config.ranked_by(settings, study), config.taught_by(settings, study)
+    evaluate, recipes = config.examined_by(settings, study, seed), config.taught_by(settings, study)
     asked = replace(settings, evaluate=evaluate, finetune=recipes)
     catalogue = Catalogue.load(build / "catalogue", data)
     start = ablation.folder_of(build, item)

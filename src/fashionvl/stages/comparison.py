@@ -62,13 +62,20 @@ def main(*, params: Path = Path("params.yaml"), data: Path = Path("data"), build
     ranked = config.ranked_by(settings, "comparison")
     heading = (
         f"Split {ranked.ranking_on}, sampled-{ranked.candidates + 1}, seeds {asked.seeds}, mean ± standard deviation"
-        f" over seeds; of {', '.join(asked.once) or 'no task'} the first seed alone."
+        f" over seeds; of {', '.join(once(settings)) or 'no task'} the first seed alone."
     )
     parts = [heading, trained(rivals), *(recalls(rivals, protocol) for protocol in RECALLS)]
     parts += [differences(gains, asked.base), classes(rivals), order(rivals)]
     text = "\n\n".join(filter(None, parts))
     (build / "metrics" / "comparisons.md").write_text(text + "\n", encoding="utf-8")
     print(text, flush=True)
+
+
+def once(settings: config.Params) -> list[str]:
+    """What is asked of the first seed alone: tasks, and where lists are enough for the others the full gallery."""
+    asked, first = settings.comparison, settings.comparison.seeds[0]
+    by_seed = [config.examined_by(settings, "comparison", seed).full_gallery_pairs for seed in (first, first + 1)]
+    return [*asked.once, *(["the full gallery"] if by_seed[0] > by_seed[1] else [])]
 
 
 def rival(name: str, settings: config.Params, build: Path) -> Rival:
