@@ -48,7 +48,7 @@ def made_of(system: str, root: Path = env.ROOT) -> Made:
     heads = [task for task in params["finetune"] if (root / f"build/finetuned/{system}-{task}/card.json").exists()]
     locked = _locked(root)
     parts, stages = {}, set()
-    for path in _paths(system, kind, heads, locked):
+    for path in _paths(system, kind, params["patches"][kind].get("regions") or {}, heads, locked):
         if path not in locked:
             raise LineageError(f"{path} is not in dvc.lock: DVC did not make it; run `dvc repro`, or delete it")
         stage, md5 = locked[path]
@@ -62,6 +62,7 @@ def made_of(system: str, root: Path = env.ROOT) -> Made:
         "patches": params["patches"][kind],
         "alignment": params["alignment"],
         "temperatures": {name: _named(found, TEMPERATURE) for name, found in measured.items()},
+        **_words(kind, root),
     }
     weighed = {path: md5 for path, md5 in parts.items() if not path.startswith(SETTLED)}
     said = json.dumps([system, weighed, settings], sort_keys=True)
@@ -69,13 +70,22 @@ def made_of(system: str, root: Path = env.ROOT) -> Made:
     return Made(md5, parts, {**facts.checkout(), **_tags(system, md5, measured, root)})
 
 
-def _paths(system: str, kind: str, heads: list[str], locked: dict[str, Any]) -> list[str]:
-    """What the library reads of a system; captioner and alignment only where they were made."""
-    weights = [f"build/runs/{system}", *(f"build/finetuned/{system}-{head}" for head in heads), "build/encoder"]
+def _paths(system: str, kind: str, regions: dict[str, Any], heads: list[str], locked: dict[str, Any]) -> list[str]:
+    """What the library reads of a system; captioner and alignment only where they were made, and not of regions."""
+    weights = [f"build/runs/{system}", *(f"build/finetuned/{system}-{head}" for head in heads)]
+    weights += ["build/encoder"] if regions.get("features") != "detector" else []
+    weights += ["build/detector"] if regions.get("detector") == "scratch" else []
     needed = [*(f"{folder}/model.safetensors" for folder in weights), "build/words", f"build/patches/{kind}"]
-    measured = [f"build/metrics/{system}-{head}.json" for head in heads]
-    optional = ["build/captioner/model.safetensors", f"build/alignment/{kind}/card.json", *measured]
+    optional = [f"build/metrics/{system}-{head}.json" for head in heads]
+    if not regions:
+        optional += ["build/captioner/model.safetensors", f"build/alignment/{kind}/card.json"]
     return needed + [path for path in optional if path in locked]
+
+
+def _words(kind: str, root: Path) -> dict[str, str]:
+    """The visual words that segments are called by: of all that `patches` makes they alone are learned."""
+    said = _json(root / "build" / "patches" / kind / "manifest.json").get("words")
+    return {"words": said["sha256"]} if said else {}
 
 
 def _locked(root: Path) -> dict[str, tuple[str, str]]:

@@ -21,10 +21,8 @@ def folder() -> Path:
 
 
 def to_register(root: Path = env.ROOT) -> list[str]:
-    """The rows of `run` that become versions: all that read grids, since a version opens pictures by itself, and none
-    finds regions."""
-    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    return [system for system, kind in params["run"].items() if kind not in params.get("run_regions", {})]
+    """The rows of `run`, which become versions."""
+    return list(yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["run"])
 
 
 def is_settled(systems: list[str], root: Path = env.ROOT) -> bool:

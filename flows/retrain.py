@@ -199,10 +199,7 @@ def _systems(system: str | None, root: Path) -> list[str]:
     """The rows to register; raises Stopped for one that is not trained."""
     rows = notes.to_register(root)
     if system is not None and system not in rows:
-        raise Stopped(
-            f"{system!r} is no row of `run` in params.yaml that is registered ({', '.join(rows)}): nothing trains it,"
-            " or it reads regions"
-        )
+        raise Stopped(f"{system!r} is no row of `run` in params.yaml ({', '.join(rows)}): nothing trains it")
     return rows if system is None else [system]
 
 

@@ -67,20 +67,25 @@ def build(folder: Path, products: int = 6, *, aligned: bool = True, patches: dic
     if aligned:
         _captioner(out, Words.load(out / "words").whole_words(texts), settings["captioner"])
         align.main("kaleido", **places)
-    row = config.load(folder / "params.yaml").systems["kaleido"]
-    sizes = pretrain.sizes_of(row, Words.load(out / "words"), Store.open(out / "patches" / "kaleido"), ["mlm", "itm"])
+    return pretrained(folder, "kaleido", "kaleido", ["mlm", "itm"])
+
+
+def pretrained(folder: Path, name: str, kind: str, objectives: list[str]) -> Path:
+    """Put an untrained system of a row of params.yaml on the shelf, which reads `kind` -> build/runs/<name>."""
+    row, out = config.load(folder / "params.yaml").systems[name], folder / "build"
+    sizes = pretrain.sizes_of(row, Words.load(out / "words"), Store.open(out / "patches" / kind), objectives)
     sizes |= {"width": 32, "layers": 2, "heads": 4, "inner": 64}
-    card = {"stage": "pretrain", "item": "kaleido", "system": {"patches": "kaleido"}, "model": sizes}
-    checkpoint.save(out / "runs" / "kaleido", stream(sizes, 1).state_dict(), card)
-    return out / "runs" / "kaleido"
+    card = {"stage": "pretrain", "item": name, "system": {"patches": kind}, "model": sizes}
+    checkpoint.save(out / "runs" / name, stream(sizes, 1).state_dict(), card)
+    return out / "runs" / name
 
 
 def fine_tune(run: Path, task: str, seed: int, classes: list[str] | None = None, metrics: dict | None = None) -> None:
     """Put an untrained fine-tuned part beside a run, and what `examine` found of it."""
     sizes = json.loads((run / "card.json").read_text())["model"]
     sizes |= {"classes_of": {task: len(classes)}} if classes else {}
-    facts = {"stage": "finetune", "item": f"kaleido-{task}", "system": "kaleido", "task": task, "model": sizes}
-    out, name = run.parents[1], f"kaleido-{task}"
+    out, name = run.parents[1], f"{run.name}-{task}"
+    facts = {"stage": "finetune", "item": name, "system": run.name, "task": task, "model": sizes}
     weights = stream(sizes, seed).state_dict()
     checkpoint.save(out / "finetuned" / name, weights, facts | ({"classes": classes} if classes else {}))
     checkpoint.write_card(out / "evaluation" / name, {"stage": "examine", "item": name, "metrics": metrics or {}})

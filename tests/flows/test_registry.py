@@ -16,12 +16,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tiny
 import trained
+import yaml
 
 import fashionvl
+from fashionvl.stages import patches
 from flows.registry import CHALLENGER
 from flows.server import free_port
 
+KEPT = ("model.safetensors", "card.json")  # of a run
 REGISTER = ["-m", "flows.registry", "kaleido"]
 pytestmark = pytest.mark.slow
 
@@ -180,6 +184,48 @@ def test_mlflow_serves_a_version_offline_with_the_librarys_answers(registered, t
     assert match == pytest.approx(model.match(picture, "red boots"), abs=1e-5)
     assert embed == pytest.approx(model.embed(text="a blue coat").tolist(), abs=1e-5)
     assert dict(classify) == pytest.approx(dict(model.classify(picture, task="category")), abs=1e-5)
+
+
+OSCAR = """\
+import json, mlflow
+import pandas as pd
+model = mlflow.pyfunc.load_model("models:/fashionvl-oscar/1")
+print(json.dumps(model.predict(pd.DataFrame(json.load(open("asked.json"))))))
+"""
+
+
+@pytest.mark.ci
+def test_a_system_over_regions_becomes_a_version_that_finds_them_itself(template, tmp_path):
+    made = trained.copy(template, tmp_path / "checkout")
+    root = made.root
+    places = {"params": root / "params.yaml", "data": root / "data", "build": root / "build"}
+    raw = yaml.safe_load(places["params"].read_text())
+    raw["patches"]["segments"]["pixels"] = tiny.PIXELS
+    raw["patches"]["segments"]["regions"] |= {"most": 6, "classes": 4}
+    raw["systems"]["oscar"] |= {"patches": "segments", "tags": 5}
+    places["params"].write_text(yaml.safe_dump(raw))
+    products = root / "build/catalogue/products.parquet"
+    pd.read_parquet(products).assign(split="train").to_parquet(products)  # which visual words are learned from
+    patches.main("segments", work=root / ".work", **places)
+    tiny.pretrained(root, "oscar", "segments", ["mlm", "itm"])
+    stages = yaml.safe_load((root / "dvc.yaml").read_text())
+    outs = {"segments": ["build/patches/segments"], "oscar": [f"build/runs/oscar/{name}" for name in KEPT]}
+    stages["stages"] |= {name: {"cmd": f"echo {name}", "outs": out} for name, out in outs.items()}
+    (root / "dvc.yaml").write_text(yaml.safe_dump(stages))
+    made.ok("-m", "dvc", "commit", "--force", "--quiet")
+    assert made.ok("-m", "flows.registry", "oscar") == "registry  fashionvl-oscar 1 is new\n"
+    pictures = [str(path) for path in sorted((root / "data/images").rglob("*.jpg"))[:2]]
+    rows = [{"task": "match", "picture": picture, "text": "red boots"} for picture in pictures]
+    (root / "asked.json").write_text(json.dumps(rows))
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}"}
+    said = json.loads(made.ok("-c", OSCAR, **store).splitlines()[-1])
+    assert said == pytest.approx(fashionvl.load(root / "build/runs/oscar").match(pictures, "red boots"), abs=1e-5)
+    manifest = root / "build/patches/segments/manifest.json"
+    other = json.loads(manifest.read_text())
+    other["words"]["sha256"] = "of other words"
+    manifest.write_text(json.dumps(other))
+    made.ok("-m", "dvc", "commit", "--force", "--quiet")
+    assert "words.npy is not there or damaged" in made.run("-m", "flows.registry", "oscar").stderr
 
 
 def invoked(port: int, question: dict, server: subprocess.Popen) -> dict:

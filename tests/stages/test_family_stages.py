@@ -139,8 +139,11 @@ def test_the_family_is_compared_and_goes_on_where_it_was(capsys):
     assert found["oscar"]["retrieval.sampled.SumR"] == pytest.approx(mean, abs=1e-5)
     assert "category.both.accuracy" in sums[0]
     assert "category.both.accuracy" not in sums[1]
+    assert ["retrieval.full.SumR" in each for each in sums] == [True, False]
+    assert found["oscar"]["retrieval.full.SumR"] == pytest.approx(sums[0]["retrieval.full.SumR"], abs=1e-5)
     text = Path("build/metrics/comparisons.md").read_text()
     assert "no matching head" in text
+    assert "of category, the full gallery the first seed alone" in text
     assert "As published: kaleido > oscar > vlbert." in text
     page = comparisons(found)
     assert "oscar - kaleido" in page

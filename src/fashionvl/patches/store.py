@@ -45,6 +45,13 @@ def layout_of(manifest: dict[str, Any]) -> Layout:
     return Pyramid(tuple(manifest["grids"]))
 
 
+def stated(layout: Layout) -> dict[str, Any]:
+    """What a manifest says of a layout."""
+    if isinstance(layout, Regions):
+        return {"regions": layout.most, "classes": list(layout.names)}
+    return {"grids": list(layout.sides)}
+
+
 def checksum(path: Path) -> str:
     """The sha256 of one file, as hexadecimal digits."""
     with path.open("rb") as file:
@@ -99,6 +106,45 @@ class Store:
         if resident:
             store._resident = store.vectors(np.arange(len(store)))
         return store
+
+    @classmethod
+    def of(
+        cls, layout: Layout, vectors: np.ndarray, places: np.ndarray | None = None, classes: np.ndarray | None = None
+    ) -> "Store":
+        """A store that lies in memory only.
+
+        vectors (n, V or P, D) float16
+        places  (n, P, 5) float32, classes (n, P, K) float16   of regions; None with grids
+        """
+        manifest = {**stated(layout), "dim": vectors.shape[2]}
+        found = None if places is None or classes is None else Found([places], [classes])
+        return cls(Path(), manifest, [vectors], found)
+
+    @classmethod
+    def joined(cls, stores: "Sequence[Store]") -> "Store":
+        """The pictures of some stores of one kind, one store after another; nothing is copied but tags."""
+        shards = [shard for store in stores for shard in store._shards]
+        known = [store._found for store in stores if store._found is not None]
+        places, classes = ([shard for found in known for shard in getattr(found, name)] for name in BESIDE)
+        whole = cls(Path(), stores[0].manifest, shards, Found(places, classes) if known else None)
+        tags = [store.tags for store in stores if store.tags is not None]
+        if tags:
+            ids, real = zip(*tags, strict=True)
+            whole.tags = torch.cat(ids), torch.cat(real)
+        return whole
+
+    def only(self, indices: Indices) -> "Store":
+        """Some pictures as a store that lies in memory only: indices (n,) int, in any order, repeats allowed."""
+        vectors, slots = self.vectors(indices).numpy(), self.layout.patches
+        found = self._found
+        if found is not None:
+            places, classes = (self._rows(each, indices, slots) for each in (found.places, found.classes))
+            found = Found([places], [classes])
+        some = Store(Path(), self.manifest, [vectors], found)
+        if self.tags is not None:
+            ids, real = (each[torch.as_tensor(indices)] for each in self.tags)
+            some.tags = ids, real
+        return some
 
     def __len__(self) -> int:
         """The number of pictures."""

@@ -12,6 +12,8 @@ PARTS = {
     "captioning": "fine-tuned to caption",
     "encoder": "patch encoder",
     "saliency": "network that locks the object",
+    "detector": "network that finds regions",
+    "visual_words": "what stands for the classes of segments",
     "captioner": "Show, Attend and Tell, for alignments",
     "captioner_encoder": "what the captioner looks through",
 }

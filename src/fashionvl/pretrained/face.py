@@ -12,15 +12,16 @@ from torch import nn
 
 from fashionvl import config
 from fashionvl.catalogue.problems import Problem
-from fashionvl.models.single_stream import SingleStream
-from fashionvl.patches.pyramid import Pyramid
+from fashionvl.models.single_stream import SingleStream, layout_of
+from fashionvl.patches.pyramid import Layout, Pyramid, Regions
 from fashionvl.patches.store import Store
 from fashionvl.pretrained import aligning, graphs, shelves
 from fashionvl.pretrained.card import readme
 from fashionvl.pretrained.given import Given, GivenText, paired, pictures_of, texts_of, unwrapped
 from fashionvl.pretrained.parts import STREAMS, facts_of
-from fashionvl.pretrained.sight import Sight, sight_of, store_of
+from fashionvl.pretrained.sight import Sight, needed, sight_of
 from fashionvl.tasks import captioning, embedding, matching, recognition
+from fashionvl.tasks.tags import tagged
 from fashionvl.words import Words
 
 
@@ -53,9 +54,7 @@ class FashionVL:
         """Write all parts there are into one folder that needs nothing else: safetensors, tokenizer, card."""
         parts = dict(self.facts["parts"])
         patches = self._known("patches")
-        parts["encoder"] = facts_of(self.network("encoder"))
-        if patches["saliency"]:
-            parts["saliency"] = facts_of(self.network("saliency"))
+        parts |= {part: facts_of(self.network(part)) for part in needed(patches)}
         if "captioner" in parts and parts["captioner"]["captioner"]["encoder"] != patches["encoder"]:
             parts["captioner_encoder"] = facts_of(self.network("captioner_encoder"))
         facts = {**self.facts, "parts": parts}
@@ -75,8 +74,8 @@ class FashionVL:
         rows = paired(seen, told)
         if not len(rows[0]):
             return np.empty(0)
-        model = self.stream("retrieval" if "retrieval" in self.facts["parts"] else "model")
-        texts, store = self.words.encode(told[0]), self.sight.patches(seen[0])
+        model = self.stream(self.matcher)
+        texts, store = self.words.encode(told[0]), self.patches(seen[0])
         scores = matching.score_pairs(model, matching.Sides(self.words, texts, store), *rows)
         return unwrapped(expit(scores) if probability else scores, one)
 
@@ -131,10 +130,12 @@ class FashionVL:
         -> str, or a list of them
         """
         model = self.stream("captioning")
+        if mode == "causal" and self.facts["parts"]["captioning"]["model"].get("streams", 1) == 2:
+            raise Problem("two streams do not say captions word by word; ask for mode='mask_all'")
         pictures, one = self._pictures(picture)
         if not pictures:
             return []
-        store = self.sight.patches(pictures)
+        store = self.patches(pictures)
         seen = store.pictures(np.arange(len(store)))
         return unwrapped(captioning.caption(model, self.words, seen, mode=mode, beam=beam), one)
 
@@ -145,6 +146,10 @@ class FashionVL:
         """
         seen, told = self._pictures(picture), texts_of(text)
         rows = paired(seen, told)
+        if not isinstance(self.layout, Pyramid):
+            raise Problem(
+                f"words point at the patches of grids, and {self.facts['system']!r} reads {self.layout.called}"
+            )
         settings = config.build(config.Alignment, self._known("alignment"), "alignment")
         captioner, facts = self.network("captioner"), self.facts["parts"]["captioner"]
         same = facts["captioner"]["encoder"] == self._known("patches")["encoder"]
@@ -168,9 +173,13 @@ class FashionVL:
         -> the files by name, matching and patch_encoder
         """
         graphs.check_installed()
+        if not isinstance(self.layout, Pyramid):
+            raise Problem(
+                f"the graphs are of systems over grids, and {self.facts['system']!r} reads {self.layout.called}"
+            )
         files = {"matching": Path(folder) / graphs.MATCHING, "patch_encoder": Path(folder) / graphs.ENCODER}
         Path(folder).mkdir(parents=True, exist_ok=True)
-        part = "retrieval" if "retrieval" in self.facts["parts"] else "model"
+        part = self.matcher
         fresh = self.shelf.network(part)
         assert isinstance(fresh, SingleStream)
         graphs.export_matching(fresh, self.facts["parts"][part]["model"]["dim"], files["matching"])
@@ -179,9 +188,18 @@ class FashionVL:
         return files
 
     @property
-    def pyramid(self) -> Pyramid:
-        """The grids that pictures are cut into."""
-        return Pyramid(tuple(self.facts["parts"]["model"]["model"]["grids"]))
+    def layout(self) -> Layout:
+        """What pictures are cut into: grids or regions."""
+        return layout_of(self.facts["parts"]["model"]["model"])
+
+    @property
+    def matcher(self) -> str:
+        """The part that `match` asks: what was fine-tuned on retrieval, else what was pre-trained; a Problem where that
+        has no matching head (VL-BERT)."""
+        parts = self.facts["parts"]
+        if "retrieval" not in parts and "itm" not in parts["model"]["model"]["objectives"]:
+            raise self.shelf.lacking("retrieval")
+        return "retrieval" if "retrieval" in parts else "model"
 
     @property
     def words(self) -> Words:
@@ -194,11 +212,17 @@ class FashionVL:
         """How pictures become patches."""
         if self._sight is None:
             patches = self._known("patches")
-            saliency = self.network("saliency") if patches["saliency"] else None
-            encoder = self.network("encoder")
-            limit = self.max_megapixels
-            self._sight = sight_of(patches, encoder, saliency, device=self.device, max_megapixels=limit)
+            networks = {part: self.network(part) for part in needed(patches)}
+            self._sight = sight_of(patches, networks, device=self.device, max_megapixels=self.max_megapixels)
         return self._sight
+
+    def patches(self, pictures: list[Image.Image]) -> Store:
+        """What the system sees of opened pictures, with tags where it reads them."""
+        return self.tagged(self.sight.patches(pictures))
+
+    def tagged(self, store: Store) -> Store:
+        """The same store, with tags where the system reads them (OSCAR)."""
+        return tagged(store, self.words, self.facts["parts"]["model"]["model"].get("tags", 0))
 
     def network(self, part: str) -> nn.Module:
         """One part, ready to be used; parts.py names them."""
@@ -237,13 +261,18 @@ class FashionVL:
         if pictures is None or not len(seen):
             store = self._no_pictures(len(seen))
         else:
-            store = self.sight.patches(pictures[0])
-            store = store_of(self.pyramid, store.vectors(seen).numpy())
+            store = self.patches(pictures[0]).only(seen)
         texts = [told[0][at] for at in read] if told else [""] * len(seen)
         column = "image" if told is None else "text" if pictures is None else "both"
         return column, recognition.Desk(self.words, self.words.encode(texts), store, {}), one
 
     def _no_pictures(self, count: int) -> Store:
         """A store of so many missing pictures; needs no patch encoder."""
-        dim = self.facts["parts"]["model"]["model"]["dim"]
-        return store_of(self.pyramid, np.zeros((count, self.pyramid.vectors, dim), np.float16))
+        layout, dim = self.layout, self.facts["parts"]["model"]["model"]["dim"]
+        vectors = np.zeros((count, layout.vectors, dim), np.float16)
+        if not isinstance(layout, Regions):
+            return Store.of(layout, vectors)
+        places = np.zeros((count, layout.most, 5), np.float32)
+        places[:, 0] = 0, 1, 0, 1, 1  # where the whole picture would be
+        classes = np.zeros((count, layout.most, len(layout.names)), np.float16)
+        return self.tagged(Store.of(layout, vectors, places, classes))

@@ -99,7 +99,7 @@ def answers(
     seen, told = np.unique(pictures), np.unique(products)
     rows = catalogue.products.iloc[told].to_dict("records")
     texts = model.words.encode([text_of(row, fields) for row in rows])
-    store = encoded(model.sight, catalogue, seen, say=say)
+    store = model.tagged(encoded(model.sight, catalogue, seen, say=say))
     table = Table(recognition.Desk(model.words, texts, store, {}), told, seen)
     return ranked(model, table, catalogue, lists, (pictures, products), say), recognised(model, table, catalogue, lists)
 
@@ -110,9 +110,9 @@ def encoded(sight: Sight, catalogue: Catalogue, pictures: np.ndarray, *, say: Sa
     shop = replace(sight.shop, root=catalogue.root, row=replace(sight.shop.row, shard=SHARD))
     shards = []
     for _, made in encoding.shards_of(paths, list(range(-(-len(paths) // SHARD))), shop, tick=lambda more: None):
-        shards.append(made.vectors)
+        shards.append(sight.store(made))
         say(f"{sum(map(len, shards))}/{len(paths)} pictures")
-    return Store(Path(), {"grids": shop.pyramid.sides, "dim": shards[0].shape[2]}, shards)
+    return Store.joined(shards)
 
 
 def ranked(
@@ -124,7 +124,7 @@ def ranked(
     say: Say,
 ) -> pd.DataFrame:
     """The rank of every query, by the head that `match` asks; `pairs` are all that the lists need a score for."""
-    stream = model.stream("retrieval" if "retrieval" in model.facts["parts"] else "model")
+    stream = model.stream(model.matcher)
     scores = matching.score_pairs(stream, table.desk, *table.rows(*pairs), say=say)
     score = retrieval.looked_up(*pairs, scores, len(catalogue.products))
     found = {"number": lists.product, "direction": lists.direction, "rank": retrieval.sampled_ranks(lists, score)}

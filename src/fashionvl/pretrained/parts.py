@@ -3,20 +3,23 @@
 model                    the pre-trained single stream
 retrieval, category, sub_category, captioning   the single streams that were fine-tuned from it
 encoder, saliency        how a picture becomes patches, and what locks it where a network does
+detector, visual_words   what finds its regions, or what segments are called, where a system reads regions
 captioner, captioner_encoder   Show, Attend and Tell, and what it looks through where that is not `encoder`
 """
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSemanticSegmentation, ResNetModel
+from transformers import AutoConfig, AutoModelForObjectDetection, AutoModelForSemanticSegmentation, ResNetModel
 
 from fashionvl import config
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models.captioner import Captioner
+from fashionvl.models.detector import Detector, Preparation
 from fashionvl.models.named_encoders import MEAN, STD, ResNetEncoder, SaliencyNet
 from fashionvl.models.patch_encoder import ConvEncoder
 from fashionvl.models.single_stream import SingleStream
@@ -39,11 +42,16 @@ def built(part: str, facts: Facts, weights: Mapping[str, Tensor], file: Path) ->
 
 
 def facts_of(network: nn.Module) -> Facts:
-    """What an encoder or a saliency network is built from, as `built` takes it."""
+    """What that is built from which turns pictures into patches, as `built` takes it."""
     if isinstance(network, ConvEncoder):
         return {"channels": network.channels}
-    assert isinstance(network, (ResNetEncoder, SaliencyNet))
+    if isinstance(network, nn.Embedding):
+        return {"words": network.num_embeddings, "dim": network.embedding_dim}
+    assert isinstance(network, (ResNetEncoder, SaliencyNet, Detector))
     facts = {"network": json.loads(network.network.config.to_json_string(use_diff=False))}  # type: ignore[union-attr, operator]
+    if isinstance(network, Detector):
+        of_detector = {"names": network.names, "dim": network.dim, "no_object": network.no_object}
+        return facts | of_detector | {"preparation": asdict(network.preparation)}
     return facts | ({"dim": network.dim} if isinstance(network, ResNetEncoder) else {"pixels": network.pixels})
 
 
@@ -68,10 +76,27 @@ def _saliency(facts: Facts) -> nn.Module:
     return SaliencyNet(network, pixels=facts["pixels"], mean=MEAN, std=STD)
 
 
+def _detector(facts: Facts) -> nn.Module:
+    network = AutoModelForObjectDetection.from_config(AutoConfig.for_model(**facts["network"]))
+    preparation = Preparation(**{name: _paired(value) for name, value in facts["preparation"].items()})
+    return Detector(network, **{name: facts[name] for name in ("names", "dim", "no_object")}, preparation=preparation)
+
+
+def _paired(value: Any) -> Any:
+    """JSON knows no tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _visual_words(facts: Facts) -> nn.Module:
+    return nn.Embedding(facts["words"], facts["dim"])
+
+
 BUILDERS: dict[str, Callable[[Facts], nn.Module]] = {
     **dict.fromkeys(STREAMS, _stream),
     "captioner": _captioner,
     "encoder": _encoder,
     "captioner_encoder": _encoder,
     "saliency": _saliency,
+    "detector": _detector,
+    "visual_words": _visual_words,
 }

@@ -18,11 +18,15 @@ from fashionvl.models.named_encoders import weights_checksum
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.store import MANIFEST, Store
 from fashionvl.pretrained.face import FashionVL
-from fashionvl.pretrained.sight import store_of
+from fashionvl.pretrained.shelves import seeing
 from fashionvl.stages.machine import has_bf16
 from fashionvl.tasks import matching
 
 NOWHERE = -1
+SEEING = (  # of how a system looks at pictures: what makes vectors others
+    *("weights", "pixels", "grids", "foreground", "margin", "precision"),
+    *("regions", "classes", "detector_weights", "words"),
+)
 REMEMBERED = 1024  # pictures whose patches are not in the cache on disk
 
 Rows = NDArray[np.int64]
@@ -47,7 +51,7 @@ class Reranker:
     fields   what a product says
     store    the cached patches of pictures, None where there are none of this model
     rows     (P,) int64   the row of every picture of the catalogue in `store`, NOWHERE where it has none
-    encode   the number of a picture -> (P, D) float16   its patches from its file
+    encode   the number of a picture -> a store of it alone, from its file
     """
 
     model: FashionVL
@@ -55,12 +59,12 @@ class Reranker:
     fields: list[str]
     store: Store | None
     rows: Rows
-    encode: Callable[[int], NDArray[np.float16]]
+    encode: Callable[[int], Store]
 
     @property
     def stream(self) -> SingleStream:
         """The head that was fine-tuned for retrieval where there is one, else the pre-trained one."""
-        return self.model.stream("retrieval" if "retrieval" in self.model.facts["parts"] else "model")
+        return self.model.stream(self.model.matcher)
 
     def mark(self) -> str:
         """The checksum of the weights that rank."""
@@ -72,7 +76,7 @@ class Reranker:
             return Seen(text, None, share)
         if isinstance(picture, int):
             return Seen(text, self._patches(np.array([picture])), share)
-        return Seen(text, self.model.sight.patches([picture]), share)
+        return Seen(text, self.model.patches([picture]), share)
 
     def odds(self, query: Seen, products: Rows, pictures: Rows) -> NDArray[np.float64]:
         """The log-odds that a query belongs to each of some products (k,), of which these are the pictures (k,).
@@ -98,17 +102,13 @@ class Reranker:
             return matching.score_pairs(self.stream, desk, pictures, products)
 
     def _patches(self, pictures: Rows) -> Store:
-        """The clean patches of pictures of the catalogue: from the cache, or from the file where they are not there."""
+        """What is seen of pictures of the catalogue: from the cache, or from the file where they are not there."""
         rows = self.rows[pictures]
         cached = rows != NOWHERE
-        if self.store is not None and cached.all():
-            return store_of(self.model.pyramid, self.store.clean(rows).numpy())
-        found = [self.encode(picture) for picture in pictures[~cached].tolist()]
-        vectors = np.empty((len(pictures), *found[0].shape), np.float16)
-        vectors[~cached] = np.stack(found)
-        if self.store is not None and cached.any():
-            vectors[cached] = self.store.clean(rows[cached]).numpy()
-        return store_of(self.model.pyramid, vectors)
+        parts = [self.store.only(rows[cached])] if self.store is not None and cached.any() else []
+        parts += [self.encode(picture) for picture in pictures[~cached].tolist()]
+        order = np.concatenate([np.flatnonzero(cached), np.flatnonzero(~cached)])
+        return self.model.tagged(Store.joined(parts).only(order.argsort()))
 
 
 def reranker(
@@ -124,9 +124,8 @@ def reranker(
         store = None
 
     @lru_cache(maxsize=REMEMBERED)
-    def encode(picture: int) -> NDArray[np.float16]:
-        opened = open_rgb(catalogue.root, paths[picture], max_megapixels=max_megapixels)
-        return model.sight.patches([opened]).clean([0]).numpy()[0]
+    def encode(picture: int) -> Store:
+        return model.sight.patches([open_rgb(catalogue.root, paths[picture], max_megapixels=max_megapixels)])
 
     return Reranker(model, catalogue, fields, store, rows, encode)
 
@@ -162,7 +161,5 @@ def weight(build: Path, asked: config.Search, recall: Mapping[str, str], mark: s
 
 
 def _is_of(store: Store, asked: dict) -> bool:
-    made = store.manifest
-    mine = [asked[name] for name in ("weights", "pixels", "grids", "foreground", "margin", "precision")]
-    of_store = [made["encoder"]["weights"], made["pixels"], made["grids"]]
-    return mine == [*of_store, made["foreground"]["name"], made["foreground"]["margin"], made["precision"]]
+    made = seeing(store.manifest)
+    return all(made.get(name) == asked.get(name) for name in SEEING)

@@ -5,21 +5,26 @@ not run), and of every part that is there what it is built from.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from fashionvl import checkpoint
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models.named_encoders import load_saliency, weights_checksum
-from fashionvl.patches.store import MANIFEST
+from fashionvl.patches.store import MANIFEST, checksum
 from fashionvl.pretrained.parts import TASKS, Facts, built
+from fashionvl.stages import visual_words
 from fashionvl.stages.encoders import load_encoder
+from fashionvl.stages.proposals import detector_of
 from fashionvl.words import Words
 
-VERSION = 1  # of the folders of `save_pretrained`; raised when an older reader would misread a newer one
+VERSION = 2  # of the folders of `save_pretrained`; raised when an older reader would misread a newer one
+READABLE = (1, 2)  # 1 knows no regions
 CONFIG = "config.json"
 
 
@@ -76,12 +81,10 @@ class RunShelf:
         patches = self.facts["patches"]
         if part == "captioner_encoder":
             return load_encoder(self.facts["parts"]["captioner"]["captioner"]["encoder"], self.build / "encoder").eval()
-        if part in ("encoder", "saliency") and patches is None:
-            raise self.lacking("patches")
-        if part == "encoder":
-            return self._encoder(patches)
-        if part == "saliency":
-            return load_saliency(patches["saliency"])
+        if part in self._seeing:
+            if patches is None:
+                raise self.lacking("patches")
+            return self._seeing[part](patches)
         if part not in self.facts["parts"]:
             raise self.lacking(part)
         place = self._place(part)
@@ -93,6 +96,8 @@ class RunShelf:
             "patches": (f"patches/{self.kind}", "patches", f"dvc repro patches@{self.kind}"),
             "alignment": (f"alignment/{self.kind}", "align", f"dvc repro align@{self.kind}"),
         }
+        if part in TASKS and (reason := self._said(self._place(part), "lacking")):
+            return Problem(f"{self.system!r} has no part {part!r}: {reason}")
         name = f"{self.system}-{part}"
         place, stage, command = made.get(part, (f"finetuned/{name}", "finetune", f"dvc repro finetune@{name}"))
         return Problem(
@@ -100,14 +105,40 @@ class RunShelf:
             f" `{stage}` (`{command}`)"
         )
 
+    @property
+    def _seeing(self) -> dict[str, Callable[[Facts], nn.Module]]:
+        """The parts that turn pictures into patches."""
+        return {
+            "encoder": self._encoder,
+            "saliency": lambda patches: load_saliency(patches["saliency"]),
+            "detector": self._detector,
+            "visual_words": self._visual_words,
+        }
+
     def _encoder(self, patches: Facts) -> nn.Module:
         encoder = load_encoder(patches["encoder"], self.build / "encoder", pixels=patches["pixels"])
-        if weights_checksum(encoder) != patches["weights"]:
+        self._check(encoder, f"patch encoder {patches['encoder']!r}", patches["weights"])
+        return encoder
+
+    def _detector(self, patches: Facts) -> nn.Module:
+        name = patches["regions"]["detector"]
+        detector = detector_of(name, self.build / "detector")
+        self._check(detector, f"detector {name!r}", patches["detector_weights"])
+        return detector
+
+    def _visual_words(self, patches: Facts) -> nn.Module:
+        file = self.build / "patches" / self.kind / visual_words.FILE
+        if not file.is_file() or checksum(file) != patches["words"]:
+            raise Problem(f"{file} is not there or damaged; run the stage `patches` again (`dvc repro`)")
+        return nn.Embedding.from_pretrained(torch.from_numpy(np.load(file, allow_pickle=False)))
+
+    def _check(self, network: nn.Module, called: str, weights: str) -> None:
+        """A Problem where a network is not the one that the cache was made with."""
+        if weights_checksum(network) != weights:
             raise Problem(
-                f"the patch encoder {patches['encoder']!r} is not the one that {self.build / 'patches' / self.kind}"
+                f"the {called} is not the one that {self.build / 'patches' / self.kind}"
                 " was made with; run the stages `patches` and `pretrain` again (`dvc repro`)"
             )
-        return encoder
 
     def _place(self, part: str) -> Path:
         if part == "model":
@@ -116,7 +147,7 @@ class RunShelf:
 
     def _others(self) -> dict[str, Facts]:
         found = {}
-        for part in (*TASKS, "captioner"):
+        for part in TASKS if "regions" in (self._patches() or {}) else (*TASKS, "captioner"):  # words point at grids
             if (self._place(part) / "card.json").is_file():
                 card = checkpoint.read_card(self._place(part))
                 if "lacking" in card:
@@ -137,22 +168,32 @@ class RunShelf:
         path = self.build / "patches" / self.kind / MANIFEST
         if not path.is_file():
             return None
-        made = json.loads(path.read_text(encoding="utf-8"))
-        if "regions" in made:
-            raise Problem(
-                f"{self.system!r} reads regions of pictures, and only systems over grids are opened so; ask it by the"
-                " stages `evaluate`, `finetune` and `examine`"
-            )
-        return {
-            "encoder": made["encoder"]["name"],
-            "weights": made["encoder"]["weights"],
-            "pixels": made["pixels"],
-            "grids": made["grids"],
-            "foreground": made["foreground"]["name"],
-            "margin": made["foreground"]["margin"],
-            "saliency": made["foreground"].get("network"),
-            "precision": made["precision"],
-        }
+        return seeing(json.loads(path.read_text(encoding="utf-8")))
+
+
+def seeing(made: Facts) -> Facts:
+    """How a picture becomes what a system reads, as the manifest of a store says that was made so."""
+    return {
+        "encoder": made["encoder"]["name"],
+        "weights": made["encoder"]["weights"],
+        "pixels": made["pixels"],
+        **(_regions(made) if "regions" in made else {"grids": made["grids"]}),
+        "foreground": made["foreground"]["name"],
+        "margin": made["foreground"]["margin"],
+        "saliency": made["foreground"].get("network"),
+        "precision": made["precision"],
+    }
+
+
+def _regions(made: Facts) -> Facts:
+    """How regions are found and what they are called, as a manifest says."""
+    proposed, named = made["proposed"], made["classes"]
+    detector = proposed["detector"] or {"name": None, "weights": None}
+    by_segments = proposed["by"] == "segments"
+    asked = {"by": proposed["by"], "detector": detector["name"], "most": made["regions"]}
+    asked |= {"classes": len(named) if by_segments else None, "features": proposed["features"]}
+    words = made["words"]["sha256"] if by_segments else None
+    return {"regions": asked, "classes": named, "detector_weights": detector["weights"], "words": words}
 
 
 KEPT = ("model", "classes", "sizes", "lexicon", "captioner")  # of the cards of parts: what they are built from
@@ -169,10 +210,10 @@ class SavedShelf:
             raise Problem(f"{folder / CONFIG} is not valid JSON ({error})") from None
         if card.get("model_type") != "fashionvl":
             raise Problem(f"{folder / CONFIG} is of another kind of model, {card.get('model_type')!r}")
-        if card.get("version") != VERSION:
+        if card.get("version") not in READABLE:
             raise Problem(
-                f"{folder} was written by version {card.get('version')} of save_pretrained, this code reads {VERSION};"
-                " save it again, or use the code it was made with"
+                f"{folder} was written by version {card.get('version')} of save_pretrained, this code reads"
+                f" {' and '.join(map(str, READABLE))}; save it again, or use the code it was made with"
             )
         self.facts: Facts = {name: card[name] for name in ("system", "patches", "alignment", "parts")}
 
@@ -202,7 +243,8 @@ def save(folder: Path, facts: Facts, weights: Mapping[str, Mapping[str, Tensor]]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).unlink(missing_ok=True)
     for part, tensors in weights.items():
-        checkpoint.write_tensors(folder / f"{part}.safetensors", tensors, {"format": "pt"})
+        apart = {name: tensor.clone() for name, tensor in tensors.items()}  # a detector may have one by two names
+        checkpoint.write_tensors(folder / f"{part}.safetensors", apart, {"format": "pt"})
     words.save(folder)
     (folder / "README.md").write_text(readme, encoding="utf-8")
     heading = {"version": VERSION, "model_type": "fashionvl", "architectures": ["FashionVL"]}

@@ -46,7 +46,8 @@ def main(
     settings = config.load(params)
     row = config.row(settings.patches, kind, "patches")
     _check_row(row, f"patches.{kind}")
-    encoder = load_encoder(row.encoder, build / "encoder", pixels=row.pixels)
+    by_itself = row.regions is not None and row.regions.features == "detector"
+    encoder = None if by_itself else load_encoder(row.encoder, build / "encoder", pixels=row.pixels)
     saliency = load_saliency(row.saliency) if row.saliency else None
     detector = detector_of(row.regions.detector, build / "detector") if row.regions and row.regions.detector else None
     made_with = _made_with(kind, row, encoder, saliency, detector)
@@ -84,16 +85,16 @@ def _made_with(
     kind: str, row: config.Patches, encoder: Any, saliency: SaliencyNet | None, detector: Any
 ) -> dict[str, Any]:
     """What the manifest says of how a store is made."""
-    encodes: Any = {"name": row.encoder, "weights": weights_checksum(encoder)}
-    made: dict[str, Any] = {"kind": kind, "dim": encoder.dim, "pixels": row.pixels, "grids": row.grids}
-    if row.regions:
-        del made["grids"]
+    made: dict[str, Any] = {"kind": kind, "dim": (encoder or detector).dim, "pixels": row.pixels}
+    encodes: Any = {"name": row.encoder, "weights": weights_checksum(encoder)} if encoder else None
+    if row.regions is None:
+        made["grids"] = row.grids
+    else:
         detects = {"name": row.regions.detector, "weights": weights_checksum(detector)} if detector else None
         classes = detector.names if detector else visual_words.names(row.regions.classes or 0)
         made |= {"regions": row.regions.most, "classes": classes}
         made["proposed"] = {"by": row.regions.by, "detector": detects, "features": row.regions.features}
-        if row.regions.features == "detector":
-            made["dim"], encodes = detector.dim, detects
+        encodes = encodes or detects
     locks = {"name": row.foreground, "margin": row.margin}
     if saliency:
         locks |= {"network": row.saliency, "weights": weights_checksum(saliency)}

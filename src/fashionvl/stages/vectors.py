@@ -5,7 +5,7 @@ from pathlib import Path
 from fashionvl import config
 from fashionvl.patches.pyramid import Regions
 from fashionvl.patches.store import Store
-from fashionvl.tasks.tags import tags_of
+from fashionvl.tasks.tags import tagged
 from fashionvl.words import Words
 
 
@@ -15,11 +15,8 @@ def store_of(row: config.System, words: Words, build: Path) -> Store:
     Raises Problem where the stage `patches` has not finished, ConfigError where there is nothing that tags could name.
     """
     store = Store.open(build / "patches" / row.patches)
-    if row.tags:
-        if not isinstance(store.layout, Regions):
-            raise config.ConfigError(
-                f"params.yaml: a system with tags reads regions, which have classes; its patches {row.patches!r} are"
-                " grids"
-            )
-        store.tags = tags_of(store, words, row.tags)
-    return store
+    if row.tags and not isinstance(store.layout, Regions):
+        raise config.ConfigError(
+            f"params.yaml: a system with tags reads regions, which have classes; its patches {row.patches!r} are grids"
+        )
+    return tagged(store, words, row.tags)

@@ -29,7 +29,7 @@ class Workshop:
     """What a thread needs to turn pictures into vectors; shared by all threads, changed by none.
 
     root      the catalogue's folder
-    encoder   (N, 3, S, S) uint8 -> (N, D)
+    encoder   (N, 3, S, S) uint8 -> (N, D); None where the vectors are the detector's own
     saliency  the network of the setting `saliency`, None with any other
     dtype     what the encoder computes in
     detector  of a kind with regions that asks for one, None with any other
@@ -38,7 +38,7 @@ class Workshop:
     root: Path
     row: config.Patches
     max_megapixels: float
-    encoder: nn.Module
+    encoder: nn.Module | None
     saliency: SaliencyNet | None
     device: torch.device
     dtype: torch.dtype
@@ -62,22 +62,23 @@ def workshop(
     root: Path,
     row: config.Patches,
     max_megapixels: float,
-    encoder: nn.Module,
+    encoder: nn.Module | None,
     saliency: SaliencyNet | None,
     detector: Detector | None = None,
 ) -> Workshop:
     """Bring the networks to the device, the encoder folded and in bf16 where the device computes in that."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if has_bf16() else torch.float32
-    ready = frozen(encoder, dtype).to(device)
+    encoder = None if encoder is None else frozen(encoder, dtype).to(device)
     saliency = None if saliency is None else saliency.to(device)
     detector = None if detector is None else detector.to(device)
-    return Workshop(root, row, max_megapixels, ready, saliency, device, dtype, detector)
+    return Workshop(root, row, max_megapixels, encoder, saliency, device, dtype, detector)
 
 
 @torch.inference_mode()
 def vectors_of(tiles: NDArray[np.uint8], shop: Workshop) -> Tensor:
     """tiles (N, S, S, 3) uint8 -> (N, D) float16   infinite where a number is too large for half precision"""
+    assert shop.encoder is not None
     few = max(1, PIXELS_AT_ONCE[shop.device.type] // shop.row.pixels**2)
     batch = torch.from_numpy(tiles).permute(0, 3, 1, 2)  # channels last, as convolutions like it
     with shop.computing():
@@ -87,6 +88,7 @@ def vectors_of(tiles: NDArray[np.uint8], shop: Workshop) -> Tensor:
 @torch.inference_mode()
 def maps_of(pictures: NDArray[np.uint8], shop: Workshop) -> Tensor:
     """pictures (n, S, S, 3) uint8 -> (n, h, w, D) float32"""
+    assert shop.encoder is not None
     with shop.computing():
         maps: Tensor = shop.encoder.maps(torch.from_numpy(pictures).permute(0, 3, 1, 2).to(shop.device))  # type: ignore
     return maps.float().cpu()

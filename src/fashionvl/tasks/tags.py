@@ -15,6 +15,13 @@ from fashionvl.words import NO_WORD, Words
 AT_ONCE = 1024  # pictures
 
 
+def tagged(store: Store, words: Words, slots: int) -> Store:
+    """The same store, with tags where a system has slots for any."""
+    if slots:
+        store.tags = tags_of(store, words, slots)
+    return store
+
+
 def tags_of(store: Store, words: Words, slots: int) -> tuple[Tensor, Tensor]:
     """The tags of every picture: the likeliest class of each region, those of the surest first, each once.
 
