@@ -37,7 +37,7 @@ class TwinLayer(nn.Module):
         -> (B, S, C) or (B, K, C)
         """
         slots = x.shape[1] - self.seen
-        streams = x.split([slots, self.seen], dim=1)
+        streams = [part.contiguous() for part in x.split([slots, self.seen], dim=1)]  # or products are done row by row
         if shown.ndim == 2:
             shown = shown[:, None].expand(-1, x.shape[1], -1)
         may = [part.split([slots, self.seen], dim=2) for part in shown.split([slots, self.seen], dim=1)]
@@ -47,9 +47,7 @@ class TwinLayer(nn.Module):
         x = torch.cat([first, words[:, 1:], patches], dim=1)
         return x if wanted is None else rows(x, wanted)
 
-    def _update(
-        self, layers: nn.ModuleList, streams: tuple[Tensor, ...] | list[Tensor], looks: list[tuple[int, Tensor]]
-    ) -> list[Tensor]:
+    def _update(self, layers: nn.ModuleList, streams: list[Tensor], looks: list[tuple[int, Tensor]]) -> list[Tensor]:
         """looks   for each stream, the number of the one that it looks at, and (B, Q, S) bool, at which of its rows"""
         parts = [layer.split(x) for layer, x in zip(layers, streams, strict=True)]  # type: ignore[operator]
         updated = []
