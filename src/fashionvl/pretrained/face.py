@@ -172,11 +172,11 @@ class FashionVL:
 
         -> the files by name, matching and patch_encoder
         """
-        graphs.check_installed()
         if not isinstance(self.layout, Pyramid):
             raise Problem(
                 f"the graphs are of systems over grids, and {self.facts['system']!r} reads {self.layout.called}"
             )
+        graphs.check_installed()
         files = {"matching": Path(folder) / graphs.MATCHING, "patch_encoder": Path(folder) / graphs.ENCODER}
         Path(folder).mkdir(parents=True, exist_ok=True)
         part = self.matcher
