@@ -443,9 +443,7 @@ class Study:
     table: dict[str, dict[str, Any]]  # column: keys of its row, with other values; `system` names the row
     regions: dict[str, str] = dataclasses.field(default_factory=dict)  # kinds of regions for columns alone
     once: list[str] = dataclasses.field(default_factory=list)  # tasks that are learned from the first seed alone
-    evaluate_once: dict[str, Any] = dataclasses.field(
-        default_factory=dict
-    )  # of its tasks: what differs from `evaluate`
+    evaluate_once: dict[str, Any] = dataclasses.field(default_factory=dict)  # what differs for the tasks of that seed
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,8 @@ class Reranker:
         """What is seen of pictures of the catalogue: from the cache, or from the file where they are not there."""
         rows = self.rows[pictures]
         cached = rows != NOWHERE
+        if self.store is not None and cached.all():
+            return self.model.tagged(self.store.only(rows))
         parts = [self.store.only(rows[cached])] if self.store is not None and cached.any() else []
         parts += [self.encode(picture) for picture in pictures[~cached].tolist()]
         order = np.concatenate([np.flatnonzero(cached), np.flatnonzero(~cached)])

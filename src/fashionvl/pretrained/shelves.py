@@ -5,7 +5,7 @@ not run), and of every part that is there what it is built from.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,11 +67,12 @@ class RunShelf:
             )
         self.folder, self.build, self.system = folder, folder.resolve().parent.parent, folder.resolve().name
         self.kind = card["system"]["patches"]
+        parts = TASKS if card["model"].get("regions") else (*TASKS, "captioner")  # words point at the patches of grids
         self.facts: Facts = {
             "system": self.system,
             "patches": self._patches(),
             "alignment": self._said(self.build / "alignment" / self.kind, "alignment"),
-            "parts": {"model": {"model": card["model"], "metrics": self._metrics(self.system)}} | self._others(),
+            "parts": {"model": {"model": card["model"], "metrics": self._metrics(self.system)}} | self._others(parts),
         }
 
     def words(self) -> Words:
@@ -145,9 +146,9 @@ class RunShelf:
             return self.folder
         return self.build / ("captioner" if part == "captioner" else f"finetuned/{self.system}-{part}")
 
-    def _others(self) -> dict[str, Facts]:
+    def _others(self, parts: Sequence[str]) -> dict[str, Facts]:
         found = {}
-        for part in TASKS if "regions" in (self._patches() or {}) else (*TASKS, "captioner"):  # words point at grids
+        for part in parts:
             if (self._place(part) / "card.json").is_file():
                 card = checkpoint.read_card(self._place(part))
                 if "lacking" in card:

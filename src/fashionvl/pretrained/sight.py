@@ -111,7 +111,7 @@ def needed(patches: Facts) -> list[str]:
         "encoder": regions.get("features") != "detector",
         "saliency": bool(patches["saliency"]),
         "detector": regions.get("by") == "detector",
-        "visual_words": regions.get("by") == "segments" and bool(regions["classes"]),
+        "visual_words": regions.get("by") == "segments",
     }
     return [part for part, is_needed in asked.items() if is_needed]
 

@@ -73,9 +73,10 @@ def main(*, params: Path = Path("params.yaml"), data: Path = Path("data"), build
 
 def once(settings: config.Params) -> list[str]:
     """What is asked of the first seed alone: tasks, and where lists are enough for the others the full gallery."""
-    asked, first = settings.comparison, settings.comparison.seeds[0]
-    by_seed = [config.examined_by(settings, "comparison", seed).full_gallery_pairs for seed in (first, first + 1)]
-    return [*asked.once, *(["the full gallery"] if by_seed[0] > by_seed[1] else [])]
+    asked = settings.comparison
+    first, others = config.examined_by(settings, "comparison", asked.seeds[0]), config.ranked_by(settings, "comparison")
+    more = first.full_gallery_pairs > others.full_gallery_pairs
+    return [*asked.once, *(["the full gallery"] if more else [])]
 
 
 def rival(name: str, settings: config.Params, build: Path) -> Rival:
