@@ -33,6 +33,7 @@ def make(folder: Path, pictures: int, *, kind: str = "kaleido", splits: tuple[st
     shown = pd.DataFrame({"product": range(pictures), "path": paths, "view": "main", "width": 60, "height": 80})
     shown.to_parquet(folder / "build" / "catalogue" / "pictures.parquet")
     products = pd.DataFrame({"product_id": [str(i) for i in range(pictures)], "split": np.resize(splits, pictures)})
+    products = products.assign(title="a drawn thing", description="", attributes="{}")
     products.to_parquet(folder / "build" / "catalogue" / "products.parquet")
     torch.manual_seed(0)
     encoder = ConvEncoder(CHANNELS)

@@ -9,6 +9,7 @@ import torch
 from fashionvl import losses, masking, puzzles
 from fashionvl.alignment import Aligned
 from fashionvl.batches import Batch
+from fashionvl.catalogue.problems import Problem
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.tasks import pretrain, spoil
 from fashionvl.tasks.pairs import Shop, draw_epoch
@@ -192,6 +193,14 @@ def test_tags_name_what_is_seen_once_the_surest_first(of, desk_of):
         assert desk.words.decode(ids[picture].tolist()) == things[picture]
     assert not (ids[~real] != desk.words.pad).any()
     assert tags_of(desk.store, desk.words, 40)[0].shape == (len(things), 40)  # more than a text has slots for
+
+
+def test_classes_that_the_words_read_alike_are_a_problem(desk_of):
+    store, words = desk_of("oscar").store, desk_of("oscar").words
+    first, *others = store.layout.names[1:]
+    store.layout = replace(store.layout, names=(f"{first} ☂", f"{first} ☃", *others))
+    with pytest.raises(Problem, match=f"'{first} ☂' and '{first} ☃' alike"):
+        tags_of(store, words, 8)
 
 
 def test_swapped_tags_are_of_another_group_and_nothing_else_is_swapped(of, desk_of):

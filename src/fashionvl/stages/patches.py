@@ -57,10 +57,11 @@ def main(
     paths = catalogue.pictures["path"].tolist()
     if row.foreground == "masks":
         _check_masks(paths, data)
-    folder = checkpoint.work_folder(work, "patches", kind, _mark(made_with, shop, settings.seed, build))
-    encode(f"patches {kind}", paths, shop, folder, dim=made_with["dim"], classes=len(made_with.get("classes", ())))
+    folder = checkpoint.work_folder(work, "patches", kind, _mark(made_with, shop, settings, build))
+    count = len(detector.names) if detector else (row.regions and row.regions.classes) or 0
+    encode(f"patches {kind}", paths, shop, folder, dim=made_with["dim"], classes=count)
     if row.regions and row.regions.classes:
-        made_with["words"] = _name_segments(folder, row.regions.classes, catalogue, settings.seed)
+        made_with |= _name_segments(folder, row.regions.classes, catalogue, settings)
     finished = folder / "store"
     metrics = _complete(folder, paths, made_with)
     if row.regions:
@@ -91,8 +92,8 @@ def _made_with(
         made["grids"] = row.grids
     else:
         detects = {"name": row.regions.detector, "weights": weights_checksum(detector)} if detector else None
-        classes = detector.names if detector else visual_words.names(row.regions.classes or 0)
-        made |= {"regions": row.regions.most, "classes": classes}
+        classes = {"classes": detector.names} if detector else {}  # those of segments are learned from them
+        made |= {"regions": row.regions.most, **classes}
         made["proposed"] = {"by": row.regions.by, "detector": detects, "features": row.regions.features}
         encodes = encodes or detects
     locks = {"name": row.foreground, "margin": row.margin}
@@ -101,7 +102,7 @@ def _made_with(
     return {**made, "encoder": encodes, "foreground": locks}
 
 
-def _mark(made_with: dict[str, Any], shop: Workshop, seed: int, build: Path) -> str:
+def _mark(made_with: dict[str, Any], shop: Workshop, settings: config.Params, build: Path) -> str:
     """The fingerprint of all that a store is made of."""
     inputs = [build / "catalogue" / "pictures.parquet"]
     params = [made_with, shop.row, shop.max_megapixels]
@@ -109,7 +110,7 @@ def _mark(made_with: dict[str, Any], shop: Workshop, seed: int, build: Path) -> 
         inputs.append(shop.root / "masks")
     if shop.row.regions:  # visual words are learned from one split, and some products of another are drawn
         inputs.append(build / "catalogue" / "products.parquet")
-        params.append(seed)
+        params += [settings.seed, settings.text.fields]
     return checkpoint.fingerprint(params=params, inputs=inputs)
 
 
@@ -135,17 +136,21 @@ def encode(name: str, paths: list[str], shop: Workshop, folder: Path, *, dim: in
         checkpoint.write_json(_record(folder, number), {**record, "boxes": boxes})
 
 
-def _name_segments(folder: Path, count: int, catalogue: Catalogue, seed: int) -> dict[str, str]:
+def _name_segments(folder: Path, count: int, catalogue: Catalogue, settings: config.Params) -> dict[str, Any]:
     """Learn visual words from the training split, write which one each region is -> what the manifest says of them."""
     finished, files = folder / "store", sorted((folder / "records").glob("*.json"))
     records = [json.loads(file.read_text()) for file in files]
-    words = visual_words.learn(finished, records, catalogue.pictures_in("train"), count, seed)
+    some = visual_words.drawn(catalogue.pictures_in("train"), settings.seed)
+    words = visual_words.learn(finished, records, some, count, settings.seed)
     for number, (file, record) in enumerate(zip(files, records, strict=True)):
         classes = visual_words.said(finished, record, words)
         record["classes"] = _stated(store.write_shard(finished, number, classes, "classes"))
         checkpoint.write_json(file, record)
     np.save(finished / visual_words.FILE, words)
-    return _stated(finished / visual_words.FILE)
+    texts = catalogue.texts(settings.text.fields)
+    told = [texts[product] for product in catalogue.pictures["product"].to_numpy()[some]]
+    names = visual_words.names(finished, records, some, told, words)
+    return {"classes": names, "words": _stated(finished / visual_words.FILE)}
 
 
 def _stated(path: Path) -> dict[str, str]:

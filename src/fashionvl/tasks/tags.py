@@ -5,9 +5,12 @@ so that a text meets many pictures without being read anew. They have positions 
 type 1.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from fashionvl.catalogue.problems import Problem
 from fashionvl.patches.pyramid import Regions
 from fashionvl.patches.store import Store
 from fashionvl.words import NO_WORD, Words
@@ -25,11 +28,14 @@ def tagged(store: Store, words: Words, slots: int) -> Store:
 def tags_of(store: Store, words: Words, slots: int) -> tuple[Tensor, Tensor]:
     """The tags of every picture: the likeliest class of each region, those of the surest first, each once.
 
-    ->
+    -> a Problem where these words read two classes alike
     ids  (N, slots) int64   word pieces, what does not fit is left out
     real (N, slots) bool    True where a piece stands
     """
-    texts = [text for some in torch.arange(len(store)).split(AT_ONCE) for text in _texts(store, some)]
+    assert isinstance(store.layout, Regions), "grids have no classes"
+    names = store.layout.names
+    _check(names, words)
+    texts = [text for some in torch.arange(len(store)).split(AT_ONCE) for text in _texts(store.classes(some), names)]
     told = words.encode(texts)
     real = told.whole[:, 1 : 1 + slots] != NO_WORD
     ids = told.ids[:, 1 : 1 + slots].masked_fill(~real, words.pad)
@@ -40,9 +46,20 @@ def tags_of(store: Store, words: Words, slots: int) -> tuple[Tensor, Tensor]:
     return ids, real
 
 
-def _texts(store: Store, pictures: Tensor) -> list[str]:
-    assert isinstance(store.layout, Regions), "grids have no classes"
-    likely = store.classes(pictures)
+def _check(names: Sequence[str], words: Words) -> None:
+    read: dict[tuple[int, ...], str] = {}
+    different = list(dict.fromkeys(name.lower() for name in names))
+    for name, ids in zip(different, words.encode(different).ids.tolist(), strict=True):
+        other = read.setdefault(tuple(ids), name)
+        if other != name:
+            raise Problem(
+                f"the words of this build read the classes {other!r} and {name!r} alike, so a tag could not tell which"
+                " was seen: give params.yaml words that know both (words.source), a detector whose classes your texts"
+                " name, or fewer regions.classes"
+            )
+
+
+def _texts(likely: Tensor, names: Sequence[str]) -> list[str]:
+    """likely (n, R, K)   how likely each class of each region is, all 0 where there is none"""
     best = torch.where(likely.sum(dim=2) > 0, likely.float().argmax(dim=2), -1)
-    names = store.layout.names
     return [" ".join(dict.fromkeys(names[at] for at in row if at >= 0)) for row in best.tolist()]
