@@ -47,7 +47,7 @@ test-all: .venv/.ready ## the slow tests too
 bench: .venv/.ready ## what is fast, beside what one would pick instead
 	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python $$file || exit 1; done
 
-data: .venv/.ready ## FROM=folder, file, URL or sample: bring another catalogue into data/ (FEED=1 to follow it)
+data: .venv/.ready ## FROM=folder, file, s3:// address or sample: bring another catalogue into data/ (FEED=1 to follow it)
 	@$(BIN)/python -m flows.data $(if $(FEED),--feed) "$(FROM)"
 
 clean-old: .venv/.ready ## delete what is older than params.yaml keeps (DRY=1 only says what that is)

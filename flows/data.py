@@ -72,7 +72,7 @@ def bring(source: str, root: Path = env.ROOT, *, feed: bool = False) -> None:
             elif feed or ADDRESS in source:
                 _import(source, root)
             else:
-                _copy(Path(source), root)
+                _copy(Path(source).expanduser(), root)  # not every shell does it behind FROM=
         finally:
             swap.drop(root)
     print(f"data  {facts(root)['md5']} is in data/ and in data.dvc; `make run` does the rest", flush=True)

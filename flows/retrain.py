@@ -25,7 +25,7 @@ from flows.pipeline import AT_ONCE, StageFailed, broken, pipeline
 BY_HAND = ("by hand", "make run")  # somebody looks at what happens
 FEED, DRIFT = "feed", "drift"
 MEASURING = re.compile(
-    r"^(evaluate|evaluate_contrast|evaluate_clip|probe|probe_clip|examine|yardsticks|compare|report)(@|$)"
+    r"^(evaluate|evaluate_contrast|evaluate_clip|probe|probe_clip|examine|yardsticks|compare|two_stage|report)(@|$)"
 )
 
 

@@ -35,6 +35,33 @@ def test_the_table_of_the_project_is_valid():
         (lambda raw: raw.update(run_tasks=["colour"]), r"run_tasks must be of \['retrieval', .*, not \['colour'\]"),
         (lambda raw: raw["finetune"].update(colour={}), r"unknown key 'finetune\.colour'"),
         (lambda raw: raw.update(systems=[]), "systems must be a table"),
+        (lambda raw: raw["systems"]["vlbert"]["model"].update(width=250), r"model\.width must be a multiple of the 4"),
+        (
+            lambda raw: raw["systems"]["vlbert"]["objectives"].update(moc=-1),
+            r"objectives\.moc must be 0 or more, not -1",
+        ),
+        (
+            lambda raw: raw["systems"]["imagebert"].update(
+                phases=[{"build": "a", "training": raw["systems"]["imagebert"]["training"] | {"decay": "constant"}}]
+            ),
+            r"systems\.imagebert\.phases\[0\]\.training\.decay must be one of \['linear', 'cosine'\]",
+        ),
+        (
+            lambda raw: raw["comparison"]["table"]["oscar"].update(
+                training=raw["systems"]["oscar"]["training"] | {"decay": "constant"}
+            ),
+            r"comparison\.table\.oscar\.training\.decay must be one of",
+        ),
+        (
+            lambda raw: raw["systems"]["oscar"].update(
+                phases=[{"build": "a", "training": raw["systems"]["oscar"]["training"]}]
+            ),
+            r"comparison\.table\.oscar\.phases must be \[\], as its budget is one of steps",
+        ),
+        (
+            lambda raw: raw["comparison"].update(once=["retrieval"]),
+            r"comparison\.once must be without retrieval, whose ranks are compared over all seeds",
+        ),
         (lambda raw: raw["gate"].update(split="train"), r"gate\.split must be val or test, .*, not 'train'"),
         (lambda raw: raw["gate"].update(worst=2), r"gate\.worst must be a share from 0 to below 1, not 2"),
         (lambda raw: raw["gate"].update(candidates=0), r"gate\.candidates must be above 0"),

@@ -392,3 +392,10 @@ def test_a_prediction_is_that_of_its_row_by_itself_in_the_order_asked_for(of, de
             assert alone[0] == pytest.approx(said[row], abs=1e-5)
     with pytest.raises(Problem, match="no column 'sound'"):
         recognition.predict(model, desk, rows.picture, rows.product, "sound", task=TASK)
+
+
+def test_the_first_patches_can_be_kept_from_being_hidden(desk):
+    free, kept = (asked(desk, patch_dropout=0.9, kept=number).batch.shown for number in (0, 1))
+    assert not free[:, 0].all()
+    assert kept[:, 0].all()
+    assert torch.equal(free[:, 1:], kept[:, 1:])

@@ -190,6 +190,18 @@ def test_a_model_started_from_bert_reads_text_as_bert_does(tmp_path):
     assert torch.allclose(ours.name_words(states)[given.real], expected.prediction_logits[given.real], atol=1e-4)
 
 
+def test_of_two_streams_the_words_own_half_starts_from_bert(tmp_path):
+    theirs, ours = bert(tmp_path).bert, model(streams=2)
+    before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
+    start_from(ours, str(tmp_path))
+    for layer, of_bert in zip(ours.layers, theirs.encoder.layer, strict=True):
+        assert torch.equal(layer.within[0].up.weight, of_bert.intermediate.dense.weight)
+        assert torch.equal(layer.within[0].qkv.weight[:32], of_bert.attention.self.query.weight)
+    for name, tensor in ours.state_dict().items():
+        if name.startswith("layers.") and "within.0" not in name:
+            assert torch.equal(tensor, before[name])
+
+
 def test_a_bert_that_is_not_there_or_does_not_fit_is_a_sentence(tmp_path):
     with pytest.raises(Problem, match="no BERT checkpoint folder"):
         start_from(model(), str(tmp_path / "nothing"))

@@ -224,6 +224,7 @@ def test_the_estimate_grows_with_the_catalogue(data, tmp_path):
         "encoder",
         "captioner",
         "pretrain kaleido",
+        "finetune kaleido",
         "contrast baseline",
     }  # of a small catalogue they take their least steps
     assert all(large.seconds[stage] >= small.seconds[stage] * 3.9 for stage in set(small.seconds) - least)

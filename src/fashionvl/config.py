@@ -636,24 +636,34 @@ def _check_system(asked: System, where: str) -> None:
     _expect(asked.tags >= 0, asked.tags, "0 or more", f"{where}.tags")
     _expect(model.places in PLACES, model.places, f"one of {list(PLACES)}", f"{where}.model.places")
     _expect(model.streams in (1, 2), model.streams, "1 or 2", f"{where}.model.streams")
+    shared = min(model.width, model.heads) > 0 and model.width % model.heads == 0
+    _expect(shared, model.width, f"a multiple of the {model.heads} heads", f"{where}.model.width")
+    for name, weight in asked.objectives.items():
+        _expect(weight >= 0, weight, "0 or more", f"{where}.objectives.{name}")
     known = {"same_subcategory", *(["tags"] if asked.tags else [])}
     given = set(asked.negatives)
     _expect("same_subcategory" in given <= known, asked.negatives, f"shares of {sorted(known)}", f"{where}.negatives")
     for name, share in asked.negatives.items():
         _expect(0 <= share <= 1, share, "a share from 0 to 1", f"{where}.negatives.{name}")
+    _check_recipe(asked.training, f"{where}.training")
+    for number, phase in enumerate(asked.phases):
+        _check_recipe(phase.training, f"{where}.phases[{number}].training")
 
 
 def _check_training(params: Params) -> None:
-    """Every recipe can be followed."""
+    """Every recipe can be followed; `_check_system` looks at those of systems."""
     rows: dict[str, Any] = {name: getattr(params, name) for name in ("encoder", "captioner", "detector")}
-    for name in ("systems", "contrast", "clip"):
+    for name in ("contrast", "clip"):
         rows |= {f"{name}.{key}": value for key, value in getattr(params, name).items()}
     rows |= {f"finetune.{field.name}": getattr(params.finetune, field.name) for field in dataclasses.fields(Finetune)}
     for where, table in rows.items():
-        recipe: Training = table.training
-        _expect(recipe.decay in DECAYS, recipe.decay, f"one of {list(DECAYS)}", f"{where}.training.decay")
-        two = len(recipe.betas) == 2 and all(0 <= beta < 1 for beta in recipe.betas)
-        _expect(two, recipe.betas, "two numbers from 0 to below 1", f"{where}.training.betas")
+        _check_recipe(table.training, f"{where}.training")
+
+
+def _check_recipe(recipe: Training, where: str) -> None:
+    _expect(recipe.decay in DECAYS, recipe.decay, f"one of {list(DECAYS)}", f"{where}.decay")
+    two = len(recipe.betas) == 2 and all(0 <= beta < 1 for beta in recipe.betas)
+    _expect(two, recipe.betas, "two numbers from 0 to below 1", f"{where}.betas")
 
 
 def _check_detector(params: Params) -> None:
@@ -760,7 +770,10 @@ def _check_study(params: Params, study: str) -> None:
         allowed = re.fullmatch(r"[\w+-]+", name) and not re.search(r"-\d+$", name)
         what = "of letters, digits, _, + and -, without a - before a last number"
         _expect(bool(allowed), name, what, f"{study}.table")
-        _check_system(column(params, f"{study}.{name}"), f"{study}.table.{name}")
+        made_of = column(params, f"{study}.{name}")
+        _check_system(made_of, f"{study}.table.{name}")
+        earlier = [phase.build for phase in made_of.phases]
+        _expect(not earlier, earlier, "[], as its budget is one of steps", f"{study}.table.{name}.phases")
     _check_kinds(params, asked.patches, asked.regions, (f"{study}.patches", f"{study}.regions"))
     studies: dict[str, Study] = {name: getattr(params, name) for name in STUDIES}
     of_studies = {name: [*each.patches, *each.regions] for name, each in studies.items()}
@@ -783,6 +796,8 @@ def _check_tasks(params: Params, study: str) -> None:
         what = f"of {known if name == 'tasks' else asked.tasks}, each once"
         known_here = set(known) if name == "tasks" else set(asked.tasks)
         _expect(len(set(tasks)) == len(tasks) and set(tasks) <= known_here, tasks, what, f"{study}.{name}")
+    what = "without retrieval, whose ranks are compared over all seeds"
+    _expect("retrieval" not in asked.once, asked.once, what, f"{study}.once")
     changed = sorted(asked.finetune)
     _expect(set(changed) <= set(known), changed, f"a table with keys of {known}", f"{study}.finetune")
     taught_by(params, study)

@@ -114,6 +114,8 @@ def gathered(rows: Tensor) -> tuple[Tensor, slice]:
 def binary(scores: Tensor, alike: Tensor, *, margin: float = 0.0) -> Tensor:
     """Cross-entropy of yes or no for every pair of a group, the mean of right and wrong ones, summed over queries.
 
+    ImageBERT asks each pair by itself; here the wrong answers of a query count together as much as its right one.
+
     scores (b, n, n) float   log-odds; row i asks, column i is its own answer
     alike  (b, n, n) bool    True where a pair is of one group: off the diagonal it is neither right nor wrong
     """

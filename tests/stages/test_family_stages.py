@@ -165,6 +165,25 @@ def test_tags_of_grids_are_one_sentence(made):
     assert settings.systems["oscar"].tags == 5
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "says"),
+    [
+        ("imagebert", {"matched_only": ["mlm", "mocc"]}, r"imagebert\.matched_only names 'mocc'; there are"),
+        (
+            "fashionbert",
+            {"objectives": {"mlm": 1, "itm": 0}},
+            r"fashionbert\.weighting is adaptive, .* there is but one",
+        ),
+    ],
+)
+def test_a_row_that_would_train_something_else_is_refused(name, changes, says):
+    raw = yaml.safe_load(Path("params.yaml").read_text())
+    raw["systems"][name].update(changes)
+    Path("other.yaml").write_text(yaml.safe_dump(raw))
+    with pytest.raises(config.ConfigError, match=says):
+        pretrain.main(name, params=Path("other.yaml"))
+
+
 @pytest.mark.parametrize(("key", "value"), [("streams", 2), ("glance", True)])
 def test_what_needs_the_whole_picture_is_refused_on_grids(key, value):
     raw = yaml.safe_load(Path("params.yaml").read_text())
@@ -209,7 +228,10 @@ def test_a_corpus_of_other_vectors_is_one_sentence():
     before = manifest.read_text()
     manifest.write_text(json.dumps({**json.loads(before), "encoder": {"name": "another"}}))
     training = yaml.safe_load(Path("params.yaml").read_text())["systems"]["imagebert"]["training"]
-    with pytest.raises(Problem, match=r"was not made as .*copy build/encoder"):
+    with pytest.raises(Problem, match=r"was not made as .* was \(encoder differ\): .*copy build/encoder"):
+        pretrain.main("imagebert", params=phased(training))
+    manifest.write_text(json.dumps({**json.loads(before), "words": {"sha256": "theirs"}}))
+    with pytest.raises(Problem, match="visual words of their own"):
         pretrain.main("imagebert", params=phased(training))
     manifest.write_text(before)
 

@@ -1,4 +1,8 @@
-"""Start a single-stream model from a BERT checkpoint: text side, encoder, pooler and MLM head (specification 6.1)."""
+"""Start a model from a BERT checkpoint: text side, encoder, pooler and MLM head (specification 6.1).
+
+Of two streams (ViLBERT) the words' own half of each layer is BERT's; what looks across, and the patches' stream, stay
+random.
+"""
 
 import torch
 from torch import Tensor
@@ -6,6 +10,7 @@ from transformers import BertForPreTraining
 
 from fashionvl.catalogue.problems import Problem
 from fashionvl.models.single_stream import SingleStream
+from fashionvl.models.two_streams import TwinLayer
 
 LAYER = {
     "out.weight": "attention.output.dense.weight",
@@ -49,8 +54,9 @@ def start_from(model: SingleStream, source: str) -> None:
         raise Problem(f"model.start is {source!r}, which is no BERT checkpoint folder or hub name ({reason})") from None
     theirs = bert.state_dict()
     ours = model.state_dict()
-    for name, tensor in _renamed(theirs, len(model.layers)).items():
-        if name not in ours:
+    inside = "within.0." if isinstance(model.layers[0], TwinLayer) else ""
+    for name, tensor in _renamed(theirs, len(model.layers), inside).items():
+        if name.startswith("heads.") and name not in ours:
             continue  # a head this system does not have
         if ours[name].shape != tensor.shape:
             raise Problem(
@@ -60,15 +66,16 @@ def start_from(model: SingleStream, source: str) -> None:
         ours[name].copy_(tensor)
 
 
-def _renamed(theirs: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+def _renamed(theirs: dict[str, Tensor], layers: int, inside: str) -> dict[str, Tensor]:
+    """BERT's weights by our names; `inside` a layer of ours is what BERT's layer is."""
     depth = 1 + max(int(name.split(".")[3]) for name in theirs if name.startswith("bert.encoder.layer."))
     if depth != layers:
         raise Problem(f"the BERT checkpoint has {depth} layers, the model {layers}; choose the same in params.yaml")
     named = {ours: theirs[name] for ours, name in OUTSIDE.items()}
     for number in range(layers):
         prefix = f"bert.encoder.layer.{number}."
-        named |= {f"layers.{number}.{ours}": theirs[prefix + name] for ours, name in LAYER.items()}
+        named |= {f"layers.{number}.{inside}{ours}": theirs[prefix + name] for ours, name in LAYER.items()}
         for part in ("weight", "bias"):
             qkv = [theirs[f"{prefix}attention.self.{which}.{part}"] for which in ("query", "key", "value")]
-            named[f"layers.{number}.qkv.{part}"] = torch.cat(qkv)
+            named[f"layers.{number}.{inside}qkv.{part}"] = torch.cat(qkv)
     return named

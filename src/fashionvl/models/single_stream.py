@@ -89,7 +89,10 @@ class Meeting(nn.Module):
 
 
 class Glance(nn.Module):
-    """Tells every word what the whole picture looks like, as VL-BERT does: its patch in slot 0, mapped and added."""
+    """Tells every word what the whole picture looks like: its patch in slot 0, mapped and added.
+
+    From what is generally known of VL-BERT (Su et al. 2020), whose visual feature of a word is the whole picture's.
+    """
 
     def __init__(self, width: int):
         super().__init__()

@@ -18,7 +18,7 @@ class TwinLayer(nn.Module):
     """One layer of both streams, which come as one tensor: words first, then the patches.
 
     seen  how many of its rows are patches
-    last  True where [CLS] leaves as the product with the first patch, the whole picture
+    last  True where [CLS] leaves as the product with the first patch, the whole picture, hidden or not
     """
 
     def __init__(self, width: int, heads: int, inner: int, dropout: float, *, seen: int, last: bool):

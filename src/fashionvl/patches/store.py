@@ -27,6 +27,7 @@ from fashionvl.patches.pyramid import Layout, Pyramid, Regions
 
 VERSION = 2
 MANIFEST = "manifest.json"
+OF_PICTURES = ("kind", "pictures", "fallbacks", "boxes", "shards")  # what a manifest says that is not how it was made
 BOXES = "boxes.parquet"
 BESIDE = ("places", "classes")  # files of a shard of regions, beside its vectors
 

@@ -43,7 +43,7 @@ def align(
     facts: Facts,
     settings: config.Alignment,
 ) -> list[list[Pointed]]:
-    """Tell the captioner the text of each picture, and look where it looks.
+    """Tell the captioner the text of each picture, and see where it finds the words (`alignment.heat`).
 
     spoken   the whole words of the text of each picture
     encoder  what the captioner looks through; facts, what it is built from

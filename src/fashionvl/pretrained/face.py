@@ -140,7 +140,7 @@ class FashionVL:
         return unwrapped(captioning.caption(model, self.words, seen, mode=mode, beam=beam), one)
 
     def align(self, picture: Given, text: GivenText) -> list:
-        """Which patches the words of a text point at: where the captioner looks when it is told the text (AAG, 3.3).
+        """Which patches the words of a text point at: where the captioner finds them (`alignment.heat`; AAG, 3.3).
 
         -> [Pointed(word, side, patch, box, score)]; a list of these for lists, which are read pair by pair
         """

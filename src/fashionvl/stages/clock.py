@@ -43,7 +43,7 @@ def seconds_a_step(
     """
     catalogue = Catalogue.load(build / "catalogue", data)
     timed = {
-        name: config.with_steps(replace(row, model=replace(row.model, start=None)), turns.STEPS)
+        name: config.with_steps(replace(row, phases=[], model=replace(row.model, start=None)), turns.STEPS)
         for name, row in rows.items()
     }
     folders = {name: pretrain.work_folder("clock", name, row, settings, build, work) for name, row in timed.items()}

@@ -190,6 +190,7 @@ def category(bench: Bench, recipe: config.Recognition, task: str = "category") -
         columns=recipe.columns,
         word_dropout=recipe.word_dropout,
         patch_dropout=recipe.patch_dropout,
+        kept=1 if bench.row.model.streams == 2 else 0,  # [CLS] of two streams is made of the first
     )
     taught = len(recognition.taught(desk, bench.shop, task))
     return Course(model, sizes, draw, recognition.losses_of, {task: 1.0}, taught, {"classes": names})

@@ -15,7 +15,7 @@ from fashionvl.catalogue.problems import Problem
 from fashionvl.models.bert import start_from
 from fashionvl.models.single_stream import SingleStream
 from fashionvl.patches.pyramid import Layout, Regions
-from fashionvl.patches.store import Store
+from fashionvl.patches.store import OF_PICTURES, Store
 from fashionvl.stages import machine, options, run
 from fashionvl.stages.vectors import store_of
 from fashionvl.tasks import pretrain, spoil
@@ -160,11 +160,21 @@ def _teach(
 def _alike(row: config.System, words: Words, store: Store, corpus: Corpus) -> Store:
     """The vectors of an earlier corpus; a Problem where they are not made as those of this catalogue are."""
     other = store_of(row, words, corpus.build)
-    ours, theirs = store.manifest["encoder"], other.manifest["encoder"]
-    if other.layout != store.layout or ours != theirs:
+    differs = sorted(
+        key
+        for key in {*store.manifest, *other.manifest} - set(OF_PICTURES)
+        if store.manifest.get(key) != other.manifest.get(key)
+    )
+    if "words" in differs:
         raise Problem(
-            f"{other.folder} was not made as {store.folder} was: give both the same patch encoder (copy build/encoder)"
-            " and the same kind of patches, and run the stage `patches` there again"
+            f"{other.folder} and {store.folder} have visual words of their own, so that a class of one is another class"
+            " of the other: phases need regions of one detector, by the row of `patches` that has `by: detector`"
+        )
+    if differs:
+        raise Problem(
+            f"{other.folder} was not made as {store.folder} was ({', '.join(differs)} differ): give both the same patch"
+            " encoder (copy build/encoder, and build/detector where there is one) and the same row of `patches`, and"
+            " run the stage `patches` there again"
         )
     return other
 
@@ -195,14 +205,19 @@ def alignment_file(row: config.System, build: Path) -> Path:
 
 def objectives_of(row: config.System, where: str, layout: Layout) -> dict[str, float]:
     """The losses that are on, with their weights; an unknown one, or one the patches cannot play, is a ConfigError."""
-    unknown = sorted(set(row.objectives) - set(spoil.OBJECTIVES))
-    if unknown:
-        raise config.ConfigError(
-            f"params.yaml: {where}.objectives names {unknown[0]!r}; there are {list(spoil.OBJECTIVES)}"
-        )
+    for key in ("objectives", "matched_only"):
+        unknown = sorted(set(getattr(row, key)) - set(spoil.OBJECTIVES))
+        if unknown:
+            raise config.ConfigError(
+                f"params.yaml: {where}.{key} names {unknown[0]!r}; there are {list(spoil.OBJECTIVES)}"
+            )
     weights = {name: row.objectives[name] for name in spoil.OBJECTIVES if row.objectives.get(name)}
     if not weights:
         raise config.ConfigError(f"params.yaml: {where}.objectives switches every loss off")
+    if row.weighting == "adaptive" and len(weights) == 1:
+        raise config.ConfigError(
+            f"params.yaml: {where}.weighting is adaptive, which weighs losses beside each other, and there is but one"
+        )
     played = puzzles.OF_REGIONS if isinstance(layout, Regions) else layout.puzzles
     lacking = [name for name in weights if name not in ("mlm", "itm", *played)]
     if lacking:
@@ -214,7 +229,7 @@ def objectives_of(row: config.System, where: str, layout: Layout) -> dict[str, f
 
 
 def _check_model(model: config.SingleStream, where: str, layout: Layout) -> None:
-    """Only regions have a slot of the whole picture."""
+    """The slot of the whole picture, as it stands with its background, is of regions."""
     if isinstance(layout, Regions):
         return
     asked = "glance" if model.glance else "streams" if model.streams == 2 else None

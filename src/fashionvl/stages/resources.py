@@ -110,6 +110,12 @@ def _model_seconds(settings: Params, products: int, pictures: int, training: flo
         gallery = test * products * test * pictures
         scored = gallery if gallery <= asked.full_gallery_pairs else ranked  # lists are looked up in a scored gallery
         yield f"evaluate {name}", forward * scored / TRAINING_FLOPS
+        pairs = {"retrieval": settings.finetune.retrieval.block, "captioning": 2}  # of a product; 1 of other tasks
+        taught = {task: _shown(getattr(settings.finetune, task).training, training) for task in settings.run_tasks}
+        shown = sum(products * pairs.get(task, 1) for task, products in taught.items())
+        yield f"finetune {name}", 3 * forward * shown / TRAINING_FLOPS
+        if "retrieval" in settings.run_tasks:
+            yield f"examine {name}", forward * scored / TRAINING_FLOPS
     for name in settings.run_contrast:
         yield f"contrast {name}", _shown(settings.contrast[name].training, training) * CONTRAST_PRODUCT_EPOCH
 

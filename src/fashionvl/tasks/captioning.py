@@ -56,7 +56,7 @@ def drawing(
 ) -> Callable[[int, int, int], Question]:
     """-> draw(step, part, parts): the question of one part of the global batch of a step; a pure function.
 
-    An epoch shows every product that has a text once, by one random view, texts of like length together.
+    An epoch shows a product that has a text once at most, by one random view, texts of like length together.
 
     modes         those that are trained, of MODES
     word_dropout  share of the pieces that `causal` reads as [MASK], so that it looks at the picture

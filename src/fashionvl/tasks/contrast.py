@@ -95,7 +95,7 @@ class Dual:
 def drawing(desk: Desk, shop: Shop, *, batch: int, chance: Chance) -> Callable[[int, int, int], Question]:
     """-> draw(step, part, parts): the question of one part of the global batch of a step; a pure function.
 
-    An epoch shows every product once, by one random view. Rows of different parts are never compared.
+    An epoch shows every product once at most, by one random view. Rows of different parts are never compared.
     """
     batch = min(batch, len(shop.products))
     in_epoch = len(shop.products) // batch

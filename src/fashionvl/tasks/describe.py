@@ -118,7 +118,7 @@ def drawing(
 ) -> Callable[[int, int, int], Question]:
     """-> draw(step, part, parts): the question of one part of the global batch of a step; a pure function.
 
-    captions (N, T) int64   of every product of the catalogue; an epoch shows every product of the shop by one view
+    captions (N, T) int64   of every product of the catalogue; an epoch shows one of the shop once at most, by one view
     """
     batch = min(batch, len(shop.products))
     in_epoch = len(shop.products) // batch

@@ -135,7 +135,7 @@ def objects_of(table: pd.DataFrame, classes: Sequence[str], sizes: Tensor) -> Ob
 def drawing(desk: Desk, *, batch: int, chance: Chance) -> Callable[[int, int, int], Question]:
     """-> draw(step, part, parts): the question of one part of the global batch of a step; a pure function.
 
-    An epoch shows every picture of the album once.
+    An epoch shows every picture of the album once at most.
     """
     pictures = desk.album.pictures
     batch = min(batch, len(pictures))

@@ -51,6 +51,7 @@ class Spoiling:
     word_dropout   share of the words that are hidden, whole words
     leave_out      True where a hidden word cannot be looked at, False where it reads [MASK]
     patch_dropout  share of the patches that cannot be looked at; one always can
+    kept           so many patches, the first, always can
     noise          added to the vectors, as a share of their own spread within the picture
     """
 
@@ -58,6 +59,7 @@ class Spoiling:
     word_dropout: float = 0.1
     leave_out: bool = False
     patch_dropout: float = 0.0
+    kept: int = 0
     noise: float = 0.0
 
     def __post_init__(self):
@@ -88,7 +90,7 @@ class Question:
 
 
 def taught(desk: Desk, shop: Shop, task: str) -> Tensor:
-    """-> (n,) int64   the products of a split that have a class; an epoch shows each of them once."""
+    """-> (n,) int64   the products of a split that have a class; an epoch shows each of them once at most."""
     return shop.products[desk.answers[task][shop.products] >= 0]
 
 
@@ -103,13 +105,14 @@ def drawing(
     word_dropout: float = 0.1,
     leave_out: bool = False,
     patch_dropout: float = 0.0,
+    kept: int = 0,
     noise: float = 0.0,
 ) -> Callable[[int, int, int], Question]:
     """-> draw(step, part, parts): the question of one part of the global batch of a step; a pure function.
 
-    An epoch shows every product that has a class once, by one random view; for the rest see `Spoiling`.
+    An epoch shows a product that has a class once at most, by one random view; for the rest see `Spoiling`.
     """
-    spoiling = Spoiling(columns, word_dropout, leave_out, patch_dropout, noise)
+    spoiling = Spoiling(columns, word_dropout, leave_out, patch_dropout, kept, noise)
     products = taught(desk, shop, task)
     lengths = (desk.texts.ids != desk.words.pad).sum(dim=1)
     batch = min(batch, len(products))
@@ -155,7 +158,7 @@ def ask(
         ids = ids.masked_fill(hidden, desk.words.mask)
     there = pictures.shown[:, :patches]
     shown = pictures.shown.clone()
-    shown[:, :patches] &= luck_of_patches >= spoiling.patch_dropout
+    shown[:, spoiling.kept : patches] &= luck_of_patches[:, spoiling.kept :] >= spoiling.patch_dropout
     shown[torch.arange(len(shown)), luck_of_patches.masked_fill(~there, -1.0).argmax(dim=1)] = True
     pictures = replace(pictures, shown=shown & (column != COLUMNS.index("text"))[:, None])
     batch = batch_of(ids, real & (column != COLUMNS.index("image"))[:, None], pictures, pad=desk.words.pad)
