@@ -12,7 +12,6 @@ classify with [[name, probability], ...], caption with a text.
 """
 
 import base64
-import binascii
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,7 +112,7 @@ def _picture(number: int, given: Any) -> Path | bytes:
         pass
     try:
         return base64.b64decode(given, validate=True)
-    except binascii.Error:
+    except ValueError:
         raise _bad(f"row {number}: {given[:200]!r} is neither a picture's path nor its bytes in base64") from None
 
 

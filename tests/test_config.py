@@ -22,6 +22,7 @@ def regions(kind, **changes):
 
 def test_the_table_of_the_project_is_valid():
     assert config.load(PARAMS).systems["kaleido_base"].model.width == 768
+    assert config.load(PARAMS).patches[config.load(PARAMS).systems["imagebert_base"].patches].regions.most == 100
 
 
 @pytest.mark.parametrize(

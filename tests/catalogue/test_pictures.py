@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
-from fashionvl.catalogue.pictures import BrokenPicture, examine, open_rgb
+from fashionvl.catalogue.pictures import BrokenPicture, examine, from_bytes, from_image, open_rgb
 
 RED = (200, 30, 30)
 
@@ -101,6 +102,27 @@ def test_exif_rotation_is_applied(tmp_path, orientation):
     assert image[dark].sum() == 0
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_an_opened_picture_is_not_turned_once_more(kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    on_its_side = encoded(Image.linear_gradient("L").resize((60, 20)).convert("RGB"), kind, exif=exif)
+    once = from_bytes(on_its_side, "x").image
+    assert once.size == (20, 60)
+    assert from_image(once, "x").tobytes() == once.tobytes()
+
+
+def test_frames_of_a_picture_are_not_counted(monkeypatch):
+    """Counting them reads a TIFF of thousands of directories, in a time that grows with their square."""
+    frames = [Image.new("RGB", (6, 6), colour) for colour in (RED, (0, 0, 255))]
+    several = encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
+    monkeypatch.setattr(TiffImageFile, "n_frames", property(lambda self: pytest.fail("the frames were counted")))
+    opened = from_bytes(several, "x")
+    assert close(opened.image, RED)
+    assert "first frame of several taken" in opened.repairs
+    assert not from_bytes(encoded(frames[0], "TIFF"), "x").repairs
+
+
 def test_the_hash_is_of_the_file(tmp_path):
     first = examine(tmp_path, put(tmp_path, "a.png", encoded(Image.new("RGB", (6, 6), RED), "PNG")))
     second = examine(tmp_path, put(tmp_path, "b.png", encoded(Image.new("RGB", (6, 6), RED), "PNG")))
@@ -184,6 +206,11 @@ def test_rows_of_an_hdf5_file_are_pictures(tmp_path):
         file["input_image"] = pixels
         file["input_name"] = np.array([[b"a"], [b"b"]])
     assert np.array_equal(np.asarray(open_rgb(tmp_path, "fashiongen.h5#input_image/1")), pixels[1])
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["input_image"] = pixels[::-1]
+        file["input_name"] = np.array([[b"a"], [b"b"]])
+    (tmp_path / "other.h5").rename(tmp_path / "fashiongen.h5")  # as another catalogue takes its place
+    assert np.array_equal(np.asarray(open_rgb(tmp_path, "fashiongen.h5#input_image/1")), pixels[0])
     assert reason(tmp_path, "fashiongen.h5#input_image/2") == "missing picture"
     assert reason(tmp_path, "fashiongen.h5#input_image/-1") == "missing picture"
     assert reason(tmp_path, "fashiongen.h5#nothing/0") == "missing picture"

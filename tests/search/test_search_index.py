@@ -153,3 +153,12 @@ def test_what_the_second_stage_has_seen_comes_first_by_both():
     assert ordered(np.array([0.0, 1.0, 2.0]), cosine, 0.0).tolist() == [2, 1, 0, 3, 4]
     assert ordered(np.array([0.0, 1.0, 2.0]), cosine, 15.0).tolist() == [0, 1, 2, 3, 4]
     assert ordered(np.empty(0), cosine, 15.0).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
+def test_a_query_of_no_numbers_finds_nobody_and_ends(kind):
+    index = made(kind)
+    queries = np.stack([np.full(16, np.nan, np.float32), clustered(1)[0]])
+    found = search.search(index, queries, 5).product
+    assert (found[0] == search.NOBODY).all()
+    assert (found[1] != search.NOBODY).all()

@@ -3,7 +3,7 @@
 import io
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,6 +61,9 @@ class Model:
     def __init__(self, parts: Sequence[str] = ("model", "captioning", "category", "sub_category")):
         self.facts = {"parts": {part: {} for part in parts}}
 
+    def read(self) -> None:
+        self.is_read = True
+
     def classify(self, picture: Any = None, text: Any = None, *, task: str, top: int) -> list:
         shown = picture if picture is not None else text
         names = [_colour(one) if not isinstance(one, str) else one for one in shown]
@@ -101,7 +104,7 @@ class Finder:
                 {"colour": colour}, (f"{colour}.png", f"{colour} back.jpg"),
             )  # fmt: skip
 
-    def find_many(
+    def find_each(
         self,
         queries: Sequence[Any],
         *,
@@ -109,12 +112,13 @@ class Finder:
         rerank: int | None = None,
         budget: float | None = None,
         explain: bool = False,
-    ) -> list[Answer]:
+    ) -> Iterator[Answer]:
         self.asked.append(len(queries))
         self.threads.add(threading.get_ident())
         self.hold.wait(100)
         time.sleep(self.slow)
-        return [self._find(query, count, rerank, explain) for query in queries]
+        for query in queries:
+            yield self._find(query, count, rerank, explain)
 
     def product(self, product_id: str) -> Found | None:
         return self.products.get(product_id)

@@ -95,6 +95,10 @@ def test_a_product_by_its_id(client):
     assert client.get("/products/p/4").json() == answer.json()
 
 
+def test_what_balances_load_may_ask_for_the_head_alone(client):
+    assert client.head("/health/live").status_code == client.head("/health/ready").status_code == 200
+
+
 def test_facets(client):
     assert client.get("/facets").json()["colour"] == {"red": 3, "green": 3, "blue": 3, "black": 3}
 

@@ -148,7 +148,7 @@ def test_another_system_takes_over_under_load_and_nobody_is_dropped(tmp_path):
 
 def test_a_system_that_cannot_be_asked_does_not_take_over(tmp_path):
     class Broken(Finder):
-        def find_many(self, queries, **options):
+        def find_each(self, queries, **options):
             raise ZeroDivisionError("broken")
 
     with TestClient(app_of(Finder(tmp_path), Settings())) as client:
@@ -173,3 +173,33 @@ def test_what_has_been_taken_in_is_answered_before_the_desk_closes(tmp_path):
 
     assert asyncio.run(ask_and_close()) == ["one"] * 5
     assert finder.asked == [1, 2, 2, 1]
+
+
+def test_an_answer_does_not_wait_for_those_asked_with_it(tmp_path):
+    go_on = threading.Event()
+
+    def slow(serving, asked):
+        for number in asked:
+            yield number
+            assert go_on.wait(100)
+
+    async def ask() -> list[int]:
+        desk = Desk(serving_of(Finder(tmp_path)), PATIENT, seen=lambda together: None)
+        asked = [asyncio.create_task(desk.ask(slow, number)) for number in range(3)]
+        await asyncio.sleep(0)
+        desk.open()
+        first = await asked[0]
+        assert not asked[1].done()
+        go_on.set()
+        others = await asyncio.gather(*asked[1:])
+        await desk.close()
+        return [first, *others]
+
+    assert asyncio.run(ask()) == [0, 1, 2]
+
+
+def test_a_model_is_read_whole_before_it_is_asked(tmp_path):
+    """What is read later may have been replaced by a training since."""
+    finder = Finder(tmp_path)
+    serving_of(finder)
+    assert finder.model.is_read

@@ -218,3 +218,11 @@ def watch(monkeypatch, most=10**9):
 
     monkeypatch.setattr(index.recallers, "recaller", watched)
     return asked
+
+
+def test_of_a_picture_that_is_a_line_only_the_middle_is_brought_to_size():
+    chance = np.random.default_rng(0)
+    line = Image.fromarray(chance.integers(0, 255, (2, 60_000, 3), np.uint8))
+    middle = line.crop((29_992, 0, 30_008, 2))
+    assert np.array_equal(recallers.centre(line, 224), recallers.centre(middle, 224))
+    assert recallers.centre(line.rotate(90, expand=True), 224).shape == (224, 224, 3)

@@ -1,6 +1,7 @@
 """Two stages measured: the same ranks as by hand, the same queries as `evaluate`, and the batch search."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -153,3 +154,13 @@ def test_a_table_of_queries_is_answered(shop, tmp_path, capsys):
     (tmp_path / "other.parquet").write_text("no parquet")
     with pytest.raises(Problem, match="cannot be read as parquet"):
         search.main(tmp_path / "other.parquet", tmp_path / "out.parquet", **places(shop))
+
+
+def test_a_filter_that_is_a_structure_counts_or_is_refused():
+    asked = {"text": "red", "where": {"colour": ["Black"]}}
+    assert search.query_of(asked, Path()).where == {"colour": ["Black"]}
+    for none in (None, "", float("nan")):
+        assert search.query_of({"text": "red", "where": none}, Path()).where == {}
+    for wrong in ({"colour": np.array(["Black"])}, {"colour": None}, np.array(["Black", "White"]), 7):
+        with pytest.raises(Problem, match="where must be like"):
+            search.query_of({"text": "red", "where": wrong}, Path())

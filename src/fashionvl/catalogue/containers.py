@@ -2,16 +2,35 @@
 
 import os
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from fashionvl.catalogue.problems import Problem
 
+OPEN = 8  # containers at a time
 
-@cache
-def hdf5(file: Path, process: int) -> Any:
-    """The open `h5py.File`, opened once a process (`process` is its id, so that a fork does not share a handle)."""
+
+def hdf5(file: Path) -> Any:
+    """The open `h5py.File`, opened once a process (a fork does not share a handle), and anew where it was replaced."""
+    return _hdf5(file, _mark(file))
+
+
+def saved_dataset(folder: Path) -> dict[str, Any]:
+    """The splits of a saved dataset by name, pictures left undecoded; one split named "" where it has none."""
+    return _saved_dataset(folder, _mark(folder))
+
+
+def _mark(place: Path) -> tuple[int, ...]:
+    """What tells one opening of a file or folder from another: the process, and which file it is."""
+    if not place.exists():
+        return (os.getpid(),)
+    state = place.stat()
+    return os.getpid(), state.st_dev, state.st_ino, state.st_mtime_ns
+
+
+@lru_cache(OPEN)
+def _hdf5(file: Path, mark: tuple[int, ...]) -> Any:
     try:
         import h5py
     except ModuleNotFoundError:
@@ -29,9 +48,8 @@ def is_saved_dataset(folder: Path) -> bool:
     return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
-@cache
-def saved_dataset(folder: Path, process: int) -> dict[str, Any]:
-    """The splits of a saved dataset by name, pictures left undecoded; one split named "" where it has none."""
+@lru_cache(OPEN)
+def _saved_dataset(folder: Path, mark: tuple[int, ...]) -> dict[str, Any]:
     try:
         import datasets
     except ModuleNotFoundError:
@@ -72,7 +90,7 @@ FASHION_GEN = {
 
 def hdf5_columns(file: Path) -> list[str]:
     """The columns of an HDF5 file, in the order of their names; raises Problem if they are of different lengths."""
-    table = hdf5(file.resolve(), os.getpid())
+    table = hdf5(file.resolve())
     columns = sorted(name for name in table if getattr(table[name], "shape", ()))
     lengths = {len(table[name]) for name in columns}
     if len(lengths) > 1:
@@ -82,7 +100,7 @@ def hdf5_columns(file: Path) -> list[str]:
 
 def hdf5_rows(file: Path, columns: list[str], at_once: int) -> Iterator[list[str]]:
     """The rows of an HDF5 file as texts; a picture becomes the path that the picture door opens."""
-    table = hdf5(file.resolve(), os.getpid())
+    table = hdf5(file.resolve())
     count = len(table[columns[0]]) if columns else 0
     for start in range(0, count, at_once):
         stop = min(start + at_once, count)
@@ -107,7 +125,7 @@ def dataset_rows(
     -> its columns (with `split` at the end, where it has several splits and no such column), those of them that are
        pictures, and the rows; a picture becomes the path that the picture door opens, a class its name.
     """
-    splits = saved_dataset(folder.resolve(), os.getpid())
+    splits = saved_dataset(folder.resolve())
     features = next(iter(splits.values())).features
     columns = list(features)
     pictures = [name for name in columns if type(features[name]).__name__ == "Image"]

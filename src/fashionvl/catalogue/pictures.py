@@ -192,7 +192,8 @@ def _damage_named(path: str) -> Iterator[None]:
 def _upright_rgb(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     repairs = []
     turn = _UPRIGHT.get(_orientation(picture))
-    if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":  # an MPO is one photo with its previews
+    several = getattr(picture, "is_animated", False)  # counting frames would read the whole file
+    if several and picture.format != "MPO":  # an MPO is one photo with its previews
         repairs.append("first frame of several taken")
     if picture.mode.startswith("I") or picture.mode == "F":
         repairs.append("16-bit or float picture brought to 8 bits")
@@ -209,6 +210,7 @@ def _upright_rgb(picture: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if turn is not None:
         repairs.append("picture turned upright")
         image = image.transpose(turn)
+    image.info = {}  # or whoever opens it once more would turn it once more
     return image, tuple(repairs)
 
 
@@ -222,15 +224,18 @@ def _orientation(picture: Image.Image) -> int:
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
     """Grey values of 16 bits (or floats in 0..1 or 0..top) scaled to 0..255."""
-    values = np.nan_to_num(np.asarray(picture, dtype=np.float64), posinf=0, neginf=0)
-    top = values.max(initial=0)
+    values = np.array(picture, dtype=np.float32)
+    np.nan_to_num(values, copy=False, posinf=0, neginf=0)
+    top = float(values.max(initial=0))
     full = 65535 if picture.mode.startswith("I") and top > 255 else 1 if top <= 1 and picture.mode == "F" else 255
-    return Image.fromarray((values.clip(0) * (255 / max(full, top))).round().astype(np.uint8))
+    values.clip(0, out=values)
+    values *= 255 / max(full, top)
+    return Image.fromarray(values.round(out=values).astype(np.uint8))
 
 
 def _from_hdf5(root: Path, path: str, container: str, inside: str, max_megapixels: float) -> Opened:
     column, _, row = inside.rpartition("/")
-    table = hdf5(locate(root, container), os.getpid())
+    table = hdf5(locate(root, container))
     if column not in table or not row.isascii() or not row.isdigit() or int(row) >= len(table[column]):
         raise BrokenPicture(path, "missing picture", f"the HDF5 file has no row {row!r} of a column {column!r}")
     try:
@@ -244,7 +249,7 @@ def _from_hdf5(root: Path, path: str, container: str, inside: str, max_megapixel
 def _from_dataset(root: Path, path: str, container: str, inside: str, max_megapixels: float) -> Opened:
     place, _, row = inside.rpartition("/")
     split, _, column = place.rpartition("/")
-    table = saved_dataset((root / container).resolve(), os.getpid()).get(split)
+    table = saved_dataset((root / container).resolve()).get(split)
     if (
         table is None
         or column not in table.column_names

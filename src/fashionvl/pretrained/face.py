@@ -224,6 +224,12 @@ class FashionVL:
         """The same store, with tags where the system reads them (OSCAR)."""
         return tagged(store, self.words, self.facts["parts"]["model"]["model"].get("tags", 0))
 
+    def read(self) -> None:
+        """Have all parts in memory, which are read when they are first asked for otherwise."""
+        for part in self.facts["parts"]:
+            self.network(part)
+        _ = self.sight
+
     def network(self, part: str) -> nn.Module:
         """One part, ready to be used; parts.py names them."""
         if part not in self._networks:

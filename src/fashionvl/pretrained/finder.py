@@ -114,15 +114,20 @@ class Finder:
         explain: bool = False,
     ) -> list[Answer]:
         """`find` for many queries, embedded together; each has a budget of its own."""
+        return list(self.find_each(queries, count=count, rerank=rerank, budget=budget, explain=explain))
+
+    def find_each(
+        self, queries: Sequence[Query], *, count: int, rerank: int | None, budget: float | None, explain: bool
+    ) -> Iterator[Answer]:
+        """`find_many`, each answer as soon as it is there."""
         first = self._first(rerank, count, budget)
         if not queries:
-            return []
+            return
         began = self.clock()
         shown = [self._opened(query) for query in queries]
         masks = [self.stated.allowed(query.where) for query in queries]
         vectors = self._embedded(queries, shown)
         each = (self.clock() - began) / max(1, len(queries))
-        answers = []
         for query, picture, allowed, vector in zip(queries, shown, masks, vectors, strict=True):
             seconds = {"embed": each}
             until = None if budget is None else self.clock() - each + budget
@@ -137,8 +142,7 @@ class Finder:
                 self._found(hits, at, odds[at] if at < len(odds) else None, why[rank])
                 for rank, at in enumerate(order.tolist())
             ]
-            answers.append(Answer(tuple(found), seconds, self.versions))
-        return answers
+            yield Answer(tuple(found), seconds, self.versions)
 
     def checked(self, query: Query) -> Query:
         """The query with its picture opened; raises the Problem that `find` would, before anything is computed."""
@@ -181,6 +185,8 @@ class Finder:
                 shown = unit(self.index.vectors[self._views(self.numbers[query.product])].mean(axis=0))
             told = None if query.text is None else next(said)
             vectors.append(composed(told, shown, self.settings.text))
+        if not np.isfinite(vectors).all():
+            raise Problem(f"{self.settings.recall} gives no numbers for what is asked: its weights are broken")
         return np.stack(vectors)
 
     def _recalled(self, query: Query, vector: Vectors, many: int, allowed: NDArray[np.bool_] | None) -> search.Hits:

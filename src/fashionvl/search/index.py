@@ -117,7 +117,7 @@ def search(index: Index, queries: NDArray[np.float32], count: int, allowed: NDAr
         for row, cosine, picture in zip(left.tolist(), *looked, strict=True):
             found = _first_views(cosine, picture, index.product)
             _put(hits, row, [part[:count] for part in found])
-            if len(found[0]) < wanted:
+            if len(found[0]) < wanted and not (thorough and many == there):  # a vector of no numbers is near nobody
                 short.append(row)
         # Several views of one product, or an approximate index that gave out.
         many, thorough, left = min(2 * many, there), True, np.asarray(short, np.int64)

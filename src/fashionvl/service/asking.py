@@ -1,12 +1,13 @@
 """What the model's thread is asked: some requests of one kind -> one answer each, in the form that goes out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
 from scipy.special import expit
 
+from fashionvl.catalogue.problems import Problem
 from fashionvl.service import forms
 from fashionvl.service.finding import Answer, Finder, Found, Model, Query, Why
 from fashionvl.service.serving import Serving
@@ -16,10 +17,10 @@ Shown = tuple[Image.Image | None, str | None]  # a picture, a text, or both
 
 def search(
     serving: Serving, queries: Sequence[Query], count: int, rerank: int | None, budget: float | None, explain: bool
-) -> list[forms.AnswerOut]:
+) -> Iterator[forms.AnswerOut]:
     """The products of every query."""
-    answers = serving.finder.find_many(queries, count=count, rerank=rerank, budget=budget, explain=explain)
-    return [_answer(serving.finder, answer) for answer in answers]
+    answers = serving.finder.find_each(queries, count=count, rerank=rerank, budget=budget, explain=explain)
+    return (_answer(serving.finder, answer) for answer in answers)
 
 
 def classify(serving: Serving, shown: Sequence[Shown], task: str, top: int, column: str) -> list[forms.ClassesOut]:
@@ -49,7 +50,8 @@ def product(found: Found) -> forms.ProductOut:
 
 
 def _model(serving: Serving) -> Model:
-    assert serving.finder.model is not None  # routes.py asks what it can before
+    if serving.finder.model is None:  # there was one when the request was looked at
+        raise Problem("no trained system is served any more")
     return serving.finder.model
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,8 @@ from fashionvl.service.serving import Serving
 from fashionvl.service.settings import Settings
 
 # What answers some requests of one kind: (what is served, what each asks, options that all share) -> one answer each.
-Asking = Callable[..., Sequence[Any]]
+# An answer goes out as soon as it is there, while the others are still worked at.
+Asking = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,20 +90,27 @@ class Desk:
         """Ask for all together; where that fails, for each alone, so that one request spoils no other's answer."""
         self._seen(len(batch))
         self._since = time.monotonic()
-        run = asyncio.get_running_loop().run_in_executor(self._model, self._asked, batch)
+        loop = asyncio.get_running_loop()
+        run = loop.run_in_executor(self._model, self._asked, batch, loop)
         await asyncio.wait([run])
         self._since = float("inf")
         error = run.exception()
-        if error is None:
-            for one, answer in run.result():
+        left = [one for one in batch if not one.answer.done()]
+        if error is None or not left:
+            return
+        if len(batch) > 1:
+            for one in left:
                 if not one.answer.done():
-                    one.answer.set_result(answer)
-        elif len(batch) > 1:
-            for one in batch:
-                await self._answer([one])
-        elif not batch[0].answer.done():
-            batch[0].answer.set_exception(error)
+                    await self._answer([one])
+        else:
+            left[0].answer.set_exception(error)
 
-    def _asked(self, batch: list[_Waiting]) -> list[tuple[_Waiting, Any]]:
+    def _asked(self, batch: list[_Waiting], loop: asyncio.AbstractEventLoop) -> None:
         asking, options = batch[0].kind
-        return list(zip(batch, asking(self.serving, [one.what for one in batch], *options), strict=True))
+        for one, answer in zip(batch, asking(self.serving, [one.what for one in batch], *options), strict=True):
+            loop.call_soon_threadsafe(self._tell, one, answer)
+
+    def _tell(self, one: _Waiting, answer: Any) -> None:
+        self._since = time.monotonic()
+        if not one.answer.done():
+            one.answer.set_result(answer)

@@ -38,7 +38,7 @@ class Search(Form):
     rerank: int | None = Field(
         None, ge=0, le=200, description="how many of the first the cross-encoder scores; 0 for none, null for the usual"
     )
-    budget: float | None = Field(None, gt=0, le=30, description="seconds after which no more is re-ranked")
+    budget: float | None = Field(None, gt=0, le=15, description="seconds after which no more is re-ranked")
     explain: bool = Field(False, description="true for the words that matched, and where they point")
 
 

@@ -30,12 +30,14 @@ async def health(request: Request) -> Any:
     )
 
 
+@routes.head("/health/live", include_in_schema=False)
 @routes.get("/health/live", response_model=Pulse, responses=OPEN)
 async def live() -> Any:
     """200 as long as anything answers."""
     return Pulse(yes=True)
 
 
+@routes.head("/health/ready", include_in_schema=False)
 @routes.get(
     "/health/ready",
     response_model=Pulse,

@@ -1,6 +1,7 @@
 """What is served at a time: a finder, what is known of it, and its pictures."""
 
 import io
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -19,6 +20,7 @@ class Serving:
 
     versions  what its index was made of
     facets    name -> value -> products
+    told      the same as JSON, made once: a catalogue may have a million values
     can       what its trained system can be asked; empty where there is none
     picture   (product, number of its picture, pixels of the longer side) -> JPEG, None where there is no such picture
     """
@@ -26,16 +28,22 @@ class Serving:
     finder: Finder
     versions: Mapping[str, str]
     facets: Mapping[str, Mapping[str, int]]
+    told: bytes
     can: tuple[str, ...]
     picture: Callable[[str, int, int], bytes | None]
 
 
 def serving_of(finder: Finder) -> Serving:
-    """Ask a finder once, so that it has read what it needs before anybody waits for it."""
-    (answer,) = finder.find_many([Query(text="a")], count=1, rerank=None, budget=None, explain=False)
+    """Have a finder read all that it will ever need, so that nobody waits for it and nothing is read of files that a
+    training has replaced since; then ask it once.
+    """
+    if finder.model is not None:
+        finder.model.read()
+    (answer,) = finder.find_each([Query(text="a")], count=1, rerank=None, budget=None, explain=False)
     parts = () if finder.model is None else finder.model.facts["parts"]
-    can = tuple(name for name, part in PARTS.items() if part in parts)
-    return Serving(finder, dict(answer.versions), finder.facets(), can, lru_cache(KEPT)(partial(_picture, finder)))
+    can, facets = tuple(name for name, part in PARTS.items() if part in parts), finder.facets()
+    told, shown = json.dumps(facets).encode(), lru_cache(KEPT)(partial(_picture, finder))
+    return Serving(finder, dict(answer.versions), facets, told, can, shown)
 
 
 def _picture(finder: Finder, product_id: str, number: int, side: int) -> bytes | None:

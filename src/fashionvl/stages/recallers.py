@@ -16,6 +16,8 @@ from fashionvl.patches.store import checksum
 from fashionvl.stages import clip, duals
 from fashionvl.tasks.contrast import Dual
 
+LONGEST = 8  # times as long as wide: what is beyond is cut off before a picture is brought to size
+
 
 def recaller(
     system: str, build: Path, settings: config.Params, accelerator: Accelerator
@@ -49,8 +51,15 @@ def _as_it_is(
 
 
 def centre(picture: Image.Image, side: int) -> NDArray[np.uint8]:
-    """CLIP's own way to bring a picture to size -> (side, side, 3) uint8: the shorter edge to it, then the middle."""
+    """CLIP's own way to bring a picture to size -> (side, side, 3) uint8: the shorter edge to it, then the middle.
+
+    Of a picture more than LONGEST times as long as wide only the middle is brought to size, which is all that is seen:
+    one row of pixels would become gigabytes.
+    """
     short = min(picture.size)
+    left, top = (max(0, edge - LONGEST * short) // 2 for edge in picture.size)
+    if left or top:
+        picture = picture.crop((left, top, picture.width - left, picture.height - top))
     width, height = (int(side * edge / short) for edge in picture.size)
     left, top = (width - side) // 2, (height - side) // 2
     seen = picture.resize((width, height), Image.Resampling.BICUBIC)

@@ -87,13 +87,18 @@ def query_of(row: dict[str, Any], folder: Path) -> Query:
     text, picture, product = (None if pd.isna(row.get(name)) else row[name] for name in ASKED)
     where = row.get("where")
     try:
-        asked = json.loads(where) if isinstance(where, str) and where.strip() else {}
+        asked = {} if _is_empty(where) else json.loads(where) if isinstance(where, str) else where
     except json.JSONDecodeError as error:
         raise Problem(f"where is not valid JSON ({error})") from None
     lists = isinstance(asked, dict) and all(isinstance(values, list) for values in asked.values())
     if not lists or not all(isinstance(value, str) for values in asked.values() for value in values):
         raise Problem('where must be like {"colour": ["Black", "White"]}')
     return Query(text, None if picture is None else folder / str(picture), product, asked)
+
+
+def _is_empty(cell: Any) -> bool:
+    nan = isinstance(cell, float) and cell != cell
+    return cell is None or cell is pd.NA or nan or (isinstance(cell, str) and not cell.strip())
 
 
 def _rows(number: int, answer: Answer) -> Iterator[dict[str, Any]]:

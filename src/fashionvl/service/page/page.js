@@ -3,8 +3,8 @@
 const $ = id => document.getElementById(id);
 const PER_PAGE = 24, MOST = 100, UPLOAD_BYTES = 3e6, UPLOAD_SIDE = 1600, HUES = 6, MOST_VALUES = 200;
 
-const state = { text: "", where: {}, product: null, picture: null, why: false, count: PER_PAGE };
-let can = [], key = sessionStorage.getItem("key"), running = null, titles = {}, words = [];
+const state = { text: "", where: Object.create(null), product: null, picture: null, why: false, count: PER_PAGE };
+let can = [], key = sessionStorage.getItem("key"), running = null, titles = Object.create(null), words = [];
 
 // --- asking the service
 
@@ -203,7 +203,7 @@ function draw() {
   $("why").checked = state.why;
   $("seed").hidden = state.product === null;
   if (state.product !== null) nameSeed(state.product);
-  for (const box of $("facets").elements) box.checked = (state.where[box.name] ?? []).includes(box.value);
+  for (const box of $("facets").querySelectorAll("input")) box.checked = (state.where[box.name] ?? []).includes(box.value);
   const chosen = Object.values(state.where).flat().length;
   $("chosen").textContent = chosen ? ` (${chosen})` : "";
   $("clear").hidden = !chosen;
@@ -229,7 +229,7 @@ function remember() {
 }
 
 function recall() {
-  const said = new URLSearchParams(location.search), where = {};
+  const said = new URLSearchParams(location.search), where = Object.create(null);
   for (const [name, value] of said) if (name.startsWith("where.")) (where[name.slice(6)] ??= []).push(value);
   const text = said.get("q") ?? "", product = said.get("similar");
   Object.assign(state, { text, product, where, why: said.has("why"), count: PER_PAGE });
@@ -336,8 +336,8 @@ function option(name, value, count) {
 }
 
 function filtered() {
-  state.where = {};
-  for (const box of $("facets").elements) if (box.checked) (state.where[box.name] ??= []).push(box.value);
+  state.where = Object.create(null);
+  for (const box of $("facets").querySelectorAll("input")) if (box.checked) (state.where[box.name] ??= []).push(box.value);
   state.count = PER_PAGE;
   remember();
   search();
@@ -365,7 +365,7 @@ $("unseed").addEventListener("click", () => {
 });
 $("facets").addEventListener("change", filtered);
 $("clear").addEventListener("click", () => {
-  for (const box of $("facets").elements) box.checked = false;
+  for (const box of $("facets").querySelectorAll("input")) box.checked = false;
   filtered();
 });
 $("why").addEventListener("change", () => {
