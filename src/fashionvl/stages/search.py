@@ -85,7 +85,7 @@ def _answered(
 def query_of(row: dict[str, Any], folder: Path) -> Query:
     """One row as a query; paths of pictures are from `folder`. A Problem where `where` is not as it must be."""
     text, picture, product = (None if pd.isna(row.get(name)) else row[name] for name in ASKED)
-    where = row.get("where")
+    where: Any = row.get("where")
     try:
         asked = {} if _is_empty(where) else json.loads(where) if isinstance(where, str) else where
     except json.JSONDecodeError as error:
