@@ -67,6 +67,7 @@ def test_the_newest_that_can_be_loaded_is_served_and_a_broken_one_is_refused(tmp
 
 def test_a_service_is_not_open_to_everybody_by_accident():
     assert settings_of("127.0.0.1", None, False).hosts == ("localhost", "127.0.0.1", "[::1]")
+    assert "127.0.0.2" in settings_of("127.0.0.2", None, False).hosts
     assert settings_of("::1", "secret", False) == Settings(key="secret")
     assert settings_of("0.0.0.0", "secret", False).key == "secret"
     assert settings_of("0.0.0.0", None, True) == Settings()

@@ -49,7 +49,7 @@ def settings_of(host: str, key: str | None, is_open: bool) -> Settings:
     here = is_loopback(host)
     if key is None and not here and not is_open:
         raise Problem(f"{host} can be reached from elsewhere: set {KEY}, or say --open to serve anybody")
-    return Settings(key=key, hosts=(*HERE, host) if here and key is None else ())
+    return Settings(key=key, hosts=tuple(dict.fromkeys((*HERE, host))) if here and key is None else ())
 
 
 def is_loopback(host: str) -> bool:
