@@ -153,9 +153,9 @@ def test_visual_words_are_called_by_what_texts_say_where_they_are_seen(tmp_path)
         shards.append({"file": names["vectors"], "rows": rows.stop - rows.start, "places": {"file": names["places"]}})
     some = np.arange(1, 400, 2)
     told = [texts[i] for i in some]
-    assert visual_words.names(tmp_path, shards, some, told, words) == [*nouns, "segment 4"]  # nobody shows the fifth
+    assert visual_words.names(tmp_path, shards, some, told, words) == [*nouns, "segment e"]  # nobody shows the fifth
     few = visual_words.names(tmp_path, shards, some[:4], told[:4], words)
-    assert few == [f"segment {number}" for number in range(5)]  # fewer texts than a name needs
+    assert few == [f"segment {letter}" for letter in "abcde"]  # fewer texts than a name needs
     plain = np.corrcoef(shown[:, 1], shown[:, 2])[0, 1]
     assert abs(visual_words.correlations(shown, shown)[1, 2] - plain) < 1e-12
 

@@ -25,6 +25,7 @@ PICTURES = 2000  # that are learned from at most, drawn at random
 BATCH, STARTS = 1024, 3  # of k-means
 LEAST = 5  # texts that say a word, or it is no name
 WORD = re.compile(r"[^\W\d_]{2,}")
+LETTERS = str.maketrans("0123456789", "abcdefghij")  # words that are learned from texts may know no digits
 
 Shards = Sequence[Mapping[str, Any]]  # what the manifest says of each
 
@@ -62,13 +63,13 @@ def names(
     texts     of the products of `pictures`, one each
     words     (K, D) float32
     -> K names; the assignment has the greatest sum of correlations between what is said and what is seen. A word of
-    fewer than LEAST texts is no name, and where none is left that goes with a visual word it is `segment 7`
+    fewer than LEAST texts is no name, and where none is left that goes with visual word 7 it is `segment h`
     """
     shown = np.concatenate([nearest(*each, words).any(axis=1) for each in _of(folder, shards, pictures)])
     said_in = [set(WORD.findall(text.lower())) for text in texts]
     counts = Counter(word for some in said_in for word in some)
     known = sorted(word for word, count in counts.items() if count >= LEAST)
-    named = [f"segment {number}" for number in range(len(words))]
+    named = [f"segment {str(number).translate(LETTERS)}" for number in range(len(words))]
     if known:
         said = np.array([[word in some for word in known] for some in said_in])
         agree = correlations(shown, said)
