@@ -355,18 +355,21 @@ def test_networks_brought_by_name_are_saved_with_the_system(tmp_path):
     for name in ("resnet", "locks"):
         (tmp_path / name / "preprocessor_config.json").write_text(said)
     brought = {"encoder": str(tmp_path / "resnet"), "foreground": "saliency", "saliency": str(tmp_path / "locks")}
-    run = tiny.build(tmp_path / "shop", products=2, aligned=False, patches=brought)
+    run = tiny.build(tmp_path / "shop", products=2, patches=brought)
     model = fashionvl.load(run)
     of = Catalogue.load(run.parents[1] / "catalogue", tmp_path / "shop" / "data")
     pictures = [of.root / path for path in of.pictures["path"]]
     vectors, before = Store.open(run.parents[1] / "patches" / "kaleido").clean([0]), model.embed(pictures)
     assert torch.equal(model.sight.patches([Image.open(pictures[0])]).clean([0]), vectors)
     model.save_pretrained(tmp_path / "saved")
+    whole = fashionvl.load(run)
+    whole.read()
     for folder in ("shop", "resnet", "locks"):
         shutil.rmtree(tmp_path / folder / "build" if folder == "shop" else tmp_path / folder)
     again = fashionvl.load(tmp_path / "saved")
     assert again.embed(pictures).tolist() == before.tolist()
     assert {"encoder", "saliency"} < set(again.facts["parts"])
+    assert set(whole._networks) == set(again.facts["parts"])  # nothing is left to be read later
 
 
 @pytest.fixture(scope="module")

@@ -53,10 +53,7 @@ class FashionVL:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write all parts there are into one folder that needs nothing else: safetensors, tokenizer, card."""
         parts = dict(self.facts["parts"])
-        patches = self._known("patches")
-        parts |= {part: facts_of(self.network(part)) for part in needed(patches)}
-        if "captioner" in parts and parts["captioner"]["captioner"]["encoder"] != patches["encoder"]:
-            parts["captioner_encoder"] = facts_of(self.network("captioner_encoder"))
+        parts |= {part: facts_of(self.network(part)) for part in self._looked_through()}
         facts = {**self.facts, "parts": parts}
         weights = {part: self.network(part).state_dict() for part in parts}
         shelves.save(Path(folder), facts, weights, self.words, readme(facts))
@@ -151,8 +148,7 @@ class FashionVL:
                 f"words point at the patches of grids, and {self.facts['system']!r} reads {self.layout.called}"
             )
         settings = config.build(config.Alignment, self._known("alignment"), "alignment")
-        captioner, facts = self.network("captioner"), self.facts["parts"]["captioner"]
-        same = facts["captioner"]["encoder"] == self._known("patches")["encoder"]
+        captioner, through = self.network("captioner"), self._captioner_encoder()
         if not len(rows[0]):
             return []
         spoken = self.words.whole_words(told[0])
@@ -161,8 +157,8 @@ class FashionVL:
             [spoken[at] for at in rows[1]],
             sight=self.sight,
             captioner=captioner,
-            encoder=self.network("encoder" if same else "captioner_encoder"),
-            facts=facts,
+            encoder=self.network(through),
+            facts=self.facts["parts"]["captioner"],
             settings=settings,
         )
         return unwrapped(found, seen[1] and told[1])
@@ -226,7 +222,7 @@ class FashionVL:
 
     def read(self) -> None:
         """Have all parts in memory, which are read when they are first asked for otherwise."""
-        for part in self.facts["parts"]:
+        for part in (*self.facts["parts"], *self._looked_through()):
             self.network(part)
         _ = self.sight
 
@@ -242,6 +238,16 @@ class FashionVL:
         network = self.network(part)
         assert isinstance(network, SingleStream)
         return network
+
+    def _looked_through(self) -> list[str]:
+        """The parts that turn pictures into what the others see."""
+        captioner = [self._captioner_encoder()] if "captioner" in self.facts["parts"] else []
+        return [*needed(self._known("patches")), *captioner]
+
+    def _captioner_encoder(self) -> str:
+        """The part that the captioner looks through: that of the patches, where both have the same."""
+        same = self.facts["parts"]["captioner"]["captioner"]["encoder"] == self._known("patches")["encoder"]
+        return "encoder" if same else "captioner_encoder"
 
     def _known(self, name: str) -> Any:
         if self.facts[name] is None:
