@@ -6,6 +6,7 @@ type 1.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -46,7 +47,8 @@ def tags_of(store: Store, words: Words, slots: int) -> tuple[Tensor, Tensor]:
     return ids, real
 
 
-def _check(names: Sequence[str], words: Words) -> None:
+@lru_cache(8)  # it is asked again for the pictures of every query
+def _check(names: tuple[str, ...], words: Words) -> None:
     read: dict[tuple[int, ...], str] = {}
     different = list(dict.fromkeys(name.lower() for name in names))
     for name, ids in zip(different, words.encode(different).ids.tolist(), strict=True):
