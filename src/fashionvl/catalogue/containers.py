@@ -23,9 +23,10 @@ def saved_dataset(folder: Path) -> dict[str, Any]:
 
 def _mark(place: Path) -> tuple[int, ...]:
     """What tells one opening of a file or folder from another: the process, and which file it is."""
-    if not place.exists():
+    try:
+        state = place.stat()
+    except OSError:  # whoever opens it says so
         return (os.getpid(),)
-    state = place.stat()
     return os.getpid(), state.st_dev, state.st_ino, state.st_mtime_ns
 
 

@@ -95,15 +95,15 @@ class Desk:
         await asyncio.wait([run])
         self._since = float("inf")
         error = run.exception()
-        left = [one for one in batch if not one.answer.done()]
-        if error is None or not left:
+        if error is None:
             return
-        if len(batch) > 1:
-            for one in left:
-                if not one.answer.done():
-                    await self._answer([one])
-        else:
-            left[0].answer.set_exception(error)
+        for one in batch:
+            if one.answer.done():
+                continue
+            if len(batch) > 1:
+                await self._answer([one])
+            else:
+                one.answer.set_exception(error)
 
     def _asked(self, batch: list[_Waiting], loop: asyncio.AbstractEventLoop) -> None:
         asking, options = batch[0].kind

@@ -19,6 +19,7 @@ import pandas as pd
 from fashionvl import checkpoint, config
 from fashionvl.catalogue import Catalogue
 from fashionvl.catalogue.problems import Problem
+from fashionvl.catalogue.product import text_of
 from fashionvl.models.named_encoders import SaliencyNet, load_saliency, weights_checksum
 from fashionvl.patches import store
 from fashionvl.stages import options, regions_sheet, run, visual_words
@@ -58,10 +59,11 @@ def main(
     if row.foreground == "masks":
         _check_masks(paths, data)
     folder = checkpoint.work_folder(work, "patches", kind, _mark(made_with, shop, settings, build))
-    count = len(detector.names) if detector else (row.regions and row.regions.classes) or 0
-    encode(f"patches {kind}", paths, shop, folder, dim=made_with["dim"], classes=count)
-    if row.regions and row.regions.classes:
-        made_with |= _name_segments(folder, row.regions.classes, catalogue, settings)
+    segments = row.regions.classes if row.regions else None
+    classes = len(detector.names) if detector else segments or 0
+    encode(f"patches {kind}", paths, shop, folder, dim=made_with["dim"], classes=classes)
+    if segments:
+        made_with |= _name_segments(folder, segments, catalogue, settings)
     finished = folder / "store"
     metrics = _complete(folder, paths, made_with)
     if row.regions:
@@ -147,9 +149,9 @@ def _name_segments(folder: Path, count: int, catalogue: Catalogue, settings: con
         record["classes"] = _stated(store.write_shard(finished, number, classes, "classes"))
         checkpoint.write_json(file, record)
     np.save(finished / visual_words.FILE, words)
-    texts = catalogue.texts(settings.text.fields)
-    told = [texts[product] for product in catalogue.pictures["product"].to_numpy()[some]]
-    names = visual_words.names(finished, records, some, told, words)
+    products = catalogue.products.iloc[catalogue.pictures["product"].to_numpy()[some]].to_dict("records")
+    texts = [text_of(product, settings.text.fields) for product in products]
+    names = visual_words.names(finished, records, some, texts, words)
     return {"classes": names, "words": _stated(finished / visual_words.FILE)}
 
 
