@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows import env, registry
+from flows import env, guard, registry
 from flows.registry import Version
 
 
@@ -76,7 +76,7 @@ def _compare(folders: list[Path], out: Path, root: Path) -> None:
     judging = [sys.executable, "-m", "fashionvl.pretrained.judging", *map(str, folders), "--out", str(out)]
     paths = [str(env.ROOT / "src"), str(env.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     answer = subprocess.run(
-        [sys.executable, "-m", "flows.guard", "--kill", *judging],
+        guard.bound(judging, kill=True),
         cwd=root,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"},
         stderr=subprocess.PIPE,

@@ -17,10 +17,20 @@ GRACE_SECONDS = 15.0
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def end_with_parent(signum: int = signal.SIGTERM) -> None:
-    """Have the kernel send this process a signal when its parent dies, even by kill -9 (nothing where not Linux)."""
+def end_with_parent(signum: int = signal.SIGTERM, parent: int | None = None) -> None:
+    """Have the kernel send this process a signal when its parent dies, even by kill -9 (nothing where not Linux).
+
+    parent  the process that it must be, where that is known: one that died before is not missed otherwise
+    """
     if _libc is not None and _libc.prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), signum)
+
+
+def bound(command: Sequence[str], *, kill: bool = False) -> list[str]:
+    """A command that ends with the process that starts it, which is this one: politely, or at once."""
+    return [sys.executable, "-m", "flows.guard", "KILL" if kill else "TERM", str(os.getpid()), *command]
 
 
 def _say(line: str) -> None:
@@ -73,9 +83,7 @@ def run_group(
     the command.
     meanwhile  is called while the command runs; what it raises ends the command
     """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flows.guard", "--kill", *command], cwd=cwd, env=dict(environment), process_group=0
-    )
+    process = subprocess.Popen(bound(command, kill=True), cwd=cwd, env=dict(environment), process_group=0)
     try:
         meanwhile()
         return process.wait()
@@ -90,10 +98,9 @@ def run_group(
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Become a command that ends with its parent: politely, or at once with --kill."""
-    kill = arguments[:1] == ["--kill"]
-    end_with_parent(signal.SIGKILL if kill else signal.SIGTERM)
-    command = list(arguments[1:] if kill else arguments)
+    """Become a command that ends with its parent; `bound` gives the arguments."""
+    how, parent, *command = arguments
+    end_with_parent(signal.SIGKILL if how == "KILL" else signal.SIGTERM, int(parent))
     os.execvp(command[0], command)
 
 

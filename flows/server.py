@@ -3,6 +3,7 @@
 Prefect would start one by itself, but leaves it behind when the run is killed.
 """
 
+import http.client
 import json
 import os
 import socket
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows import env
+from flows import env, guard
 
 HOST = "127.0.0.1"
 START_SECONDS = 180.0  # it makes its database at the first start, on a machine that may be busy
@@ -33,7 +34,7 @@ class ServerError(Exception):
 
 
 def free_port(wanted: int) -> int:
-    """The wanted port, or the next one that nobody listens on."""
+    """The wanted port, or the next one that nobody listens on; for 0, one that the system picks."""
     for port in range(wanted, wanted + 100):
         with socket.socket() as attempt:
             attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -41,7 +42,7 @@ def free_port(wanted: int) -> int:
                 attempt.bind((HOST, port))
             except OSError:
                 continue
-            return port
+            return attempt.getsockname()[1]
     raise ServerError(f"no port is free between {wanted} and {wanted + 99}")
 
 
@@ -50,7 +51,7 @@ def start(command: list[str], log: Path, settings: Mapping[str, str] | None = No
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as words:
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.guard", *command],
+            guard.bound(command),
             cwd=env.ROOT,
             env={**os.environ, **(settings or {})},
             stdout=words,
@@ -82,7 +83,7 @@ def running() -> Iterator[tuple[str, Callable[[], None]]]:
         return
     if "PREFECT_API_URL" in os.environ:
         raise ServerError(f"nothing answers at PREFECT_API_URL={told}")
-    port = free_port(4300)
+    port = free_port(0)  # or two checkouts that start at once would take the same
     address, log = f"http://{HOST}:{port}/api", env.work() / "prefect" / "server.log"
     server = start(prefect(port), log, PRIVATE)
     try:
@@ -106,5 +107,5 @@ def answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=HEALTH_SECONDS):
             return True
-    except OSError:
+    except (OSError, ValueError, http.client.HTTPException):  # away, or no address at all
         return False

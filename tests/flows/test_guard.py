@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import stage
+from flows import guard, stage
 
 AWAY = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}  # nobody listens there
 
@@ -64,6 +64,15 @@ def test_a_kill_frees_the_lock(project):
     assert second.stdout.readline() == "second has it\n"
     first.wait()
     second.wait()
+
+
+def test_who_begins_after_its_parent_died_ends_too(project):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    late = [sys.executable, "-m", "flows.guard", "KILL", str(gone.pid), sys.executable, "-c", "print('still here')"]
+    answer = project.run(*late)
+    assert (answer.returncode, answer.stdout) == (-signal.SIGKILL, "")
+    assert project.ok(*guard.bound([sys.executable, "-c", "print('here')"])) == "here\n"
 
 
 def test_a_fashionvl_that_is_in_the_way_is_refused(project):
