@@ -103,20 +103,34 @@ def away() -> tuple[str, float] | None:
 
 
 def ours() -> list[Path]:
-    """The entries that wait for the mirror of this MLflow: its own, and those whose process and mirror are gone."""
-    return [place for place in ledger.waiting() if _is_ours(place)]
+    """The entries of this MLflow: what is meant for one is never told another unless somebody says so (`adopt`)."""
+    return [place for place in ledger.waiting() if _store_of(place) == env.store_mark()]
 
 
-def _is_ours(place: Path) -> bool:
+def others() -> list[Path]:
+    """The entries that wait for another MLflow, and that neither a stage nor its mirror looks after."""
+    return [place for place in ledger.waiting() if is_due(place) and _is_left(_store_of(place))]
+
+
+def adopt(places: list[Path]) -> None:
+    """Have this MLflow told of what was meant for another."""
+    for place in places:
+        with suppress(FileNotFoundError):
+            ledger.write(place / "entry.json", {**ledger.read(place), "store": env.store_mark()})
+
+
+def _store_of(place: Path) -> str | None:
     with suppress(FileNotFoundError):  # told meanwhile
-        mark = ledger.read(place).get("store", "")
-        if mark == env.store_mark():
-            return True
-        if ledger.is_alive(place):
-            return False
-        with beside("lock", mark).open("a") as lock:
-            return is_free(lock)
-    return False
+        return ledger.read(place).get("store", "")
+    return None
+
+
+def _is_left(mark: str | None) -> bool:
+    """True for the mark of another MLflow that has no mirror here."""
+    if mark is None or mark == env.store_mark():
+        return False
+    with beside("lock", mark).open("a") as lock:
+        return is_free(lock)
 
 
 def is_due(place: Path) -> bool:

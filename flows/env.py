@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,14 +53,29 @@ def work() -> Path:
     return project() / ".work"
 
 
+def told_store() -> str | None:
+    """MLflow's address where the user set one, None where it is the file of the checkout."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
 def store() -> str:
     """MLflow's address: what the user set, else one sqlite file beside the project's .work."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project() / 'mlflow.db'}"
+    return told_store() or f"sqlite:///{project() / 'mlflow.db'}"
 
 
 def store_mark() -> str:
     """A short name of that address, for names of files."""
     return hashlib.md5(store().encode(), usedforsecurity=False).hexdigest()[:8]
+
+
+def public(text: str) -> str:
+    """A text whose addresses tell no name and no password: http://user:secret@host is http://host."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+
+
+def first_line(trouble: Exception) -> str:
+    """What an exception says, in a line that may be shown to anyone."""
+    return public((str(trouble).strip() or type(trouble).__name__).splitlines()[0])[:200]
 
 
 def is_apart(stage: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from flows import curves, facts, gauges, ledger, lineage, parent
+from flows import curves, env, facts, gauges, ledger, lineage, parent
 
 BATCH = 1000  # metrics, the most that MLflow takes at once
 FEW = 100  # tags or parameters, likewise
@@ -213,7 +213,7 @@ def _parent_tag(client: Any, experiment: str, identity: str | None) -> dict[str,
 
 def _may_show(pictures: str | None) -> bool:
     """True when the user's pictures may go to this MLflow."""
-    return pictures == "all" or (pictures == "local" and "MLFLOW_TRACKING_URI" not in os.environ)
+    return pictures == "all" or (pictures == "local" and env.told_store() is None)
 
 
 def _said_since(lock: Path, ended: float) -> bool:

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +39,9 @@ def _settled(root: Path) -> list[str]:
     """The systems that are; none when dvc.lock or the registry is another one now, or the registry was deleted."""
     file = folder() / "settled.json"
     said = json.loads(file.read_text()) if file.exists() else {}
-    there = "MLFLOW_TRACKING_URI" in os.environ or (env.project() / "mlflow.db").exists()
+    there = env.told_store() or (env.project() / "mlflow.db").exists()
     return said["systems"] if there and said.items() >= _facts(root).items() else []
 
 
 def _facts(root: Path) -> dict[str, Any]:
-    return {"lock": graph.mark(root), "registry": os.environ.get("MLFLOW_TRACKING_URI")}
+    return {"lock": graph.mark(root), "registry": env.store_mark()}

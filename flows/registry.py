@@ -36,6 +36,7 @@ class Version:
 
     fresh    True where this call made it
     settled  True where the gate has judged it and what it said was done: there is nothing left to do with it
+    content  a name of what it answers with, whatever its number and whatever registry it is in
     """
 
     name: str
@@ -43,6 +44,7 @@ class Version:
     model_uri: str
     fresh: bool = False
     settled: bool = False
+    content: str = ""
 
 
 def name_of(system: str) -> str:
@@ -106,15 +108,18 @@ def promote(system: str, version: Version) -> None:
         _finish_promotion(client, system, version)
 
 
+def former(system: str) -> Version:
+    """The version that `rollback` would make champion; RegistryError where there is none."""
+    with _registry() as (client, _):
+        number = (_swap_of(client, system) or _swap(client, system))[CHAMPION]
+        return _version(client.get_model_version(name_of(system), str(number)))
+
+
 def rollback(system: str) -> Version:
     """Swap champion and previous -> the champion now; a rollback that was killed is finished, not swapped once more."""
     with _registry() as (client, _):
         if not _finish_swap(client, system):
-            now, before = (_aliased(client, system, alias) for alias in (CHAMPION, PREVIOUS))
-            if now is None or before is None or now.version == before.version:
-                raise RegistryError(f"{name_of(system)} has no champion before the present one to go back to")
-            swap = {CHAMPION: before.version, PREVIOUS: now.version}
-            client.set_registered_model_tag(name_of(system), SWAP, json.dumps(swap))
+            client.set_registered_model_tag(name_of(system), SWAP, json.dumps(_swap(client, system)))
             _finish_swap(client, system)
         found = _aliased(client, system, CHAMPION)
         assert found is not None, "a swap sets the champion"
@@ -138,17 +143,16 @@ def fetch(version: Version, folder: Path) -> Path:
 @contextmanager
 def _registry() -> Iterator[tuple[Any, str]]:
     """The client and the experiment, for one process at a time; MLflow's troubles become one sentence."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
     with guard.turn(env.work() / "registry.lock", "registry"):
         try:
             yield tracking.connect()
         except packing.PackingError as error:
             raise RegistryError(str(error)) from None
-        except (MlflowException, SQLAlchemyError) as trouble:
-            reason = (str(trouble).strip() or type(trouble).__name__).splitlines()[0][:200]
-            raise RegistryError(f"MLflow at {env.store()} cannot be used ({reason}); try again later") from None
+        except tracking.away() as trouble:
+            where = env.public(env.store())
+            raise RegistryError(
+                f"MLflow at {where} cannot be used ({env.first_line(trouble)}); try again later"
+            ) from None
 
 
 def _with_tag(client: Any, system: str, md5: str) -> Any | None:
@@ -188,17 +192,29 @@ def _finish_promotion(client: Any, system: str, version: Version) -> None:
     client.set_model_version_tag(version.name, str(version.version), PROMOTED, "true")
 
 
+def _swap(client: Any, system: str) -> dict[str, int]:
+    """What a rollback would set: alias -> version."""
+    now, before = (_aliased(client, system, alias) for alias in (CHAMPION, PREVIOUS))
+    if now is None or before is None or now.version == before.version:
+        raise RegistryError(f"{name_of(system)} has no champion before the present one to go back to")
+    return {CHAMPION: before.version, PREVIOUS: now.version}
+
+
+def _swap_of(client: Any, system: str) -> dict[str, int]:
+    """The rollback that is noted and was not finished, as `_swap`; empty where none is."""
+    models = client.search_registered_models(f"name='{name_of(system)}'")
+    told = models[0].tags.get(SWAP) if models else None
+    return json.loads(told) if told else {}
+
+
 def _finish_swap(client: Any, system: str) -> bool:
     """Finish the rollback that is noted, if one is -> True where one was."""
-    name = name_of(system)
-    models = client.search_registered_models(f"name='{name}'")
-    told = models[0].tags.get(SWAP) if models else None
-    if not told:
-        return False
-    for alias, number in json.loads(told).items():
-        client.set_registered_model_alias(name, alias, str(number))
-    client.delete_registered_model_tag(name, SWAP)
-    return True
+    noted = _swap_of(client, system)
+    for alias, number in noted.items():
+        client.set_registered_model_alias(name_of(system), alias, str(number))
+    if noted:
+        client.delete_registered_model_tag(name_of(system), SWAP)
+    return bool(noted)
 
 
 def _aliased(client: Any, system: str, alias: str) -> Version | None:
@@ -215,7 +231,8 @@ def _aliases(client: Any, system: str, *aliases: str) -> set[int]:
 def _version(found: Any, *, fresh: bool = False) -> Version:
     settled = found.tags.get(VERDICT) == "keep" or PROMOTED in found.tags
     uri = f"models:/{found.name}/{found.version}"
-    return Version(found.name, int(found.version), uri, fresh, settled)
+    content = found.tags.get("dvc.md5") or found.model_id or ""
+    return Version(found.name, int(found.version), uri, fresh, settled, content)
 
 
 def main(arguments: Sequence[str]) -> int:

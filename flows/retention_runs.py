@@ -1,7 +1,6 @@
 """What MLflow keeps: the runs of the last days, the newest versions of each model, and all that an alias names."""
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from flows import guard, ledger, tracking
+from flows import env, guard, ledger, tracking
 from flows.retention import DAY, megabytes, size
 from flows.retention_cache import EVERYTHING
 
@@ -47,11 +46,8 @@ def clean(root: Path, policy: "Policy", dry_run: bool) -> Left:
 
     Where MLflow is away nothing goes, and DVC's cache keeps all experiments.
     """
-    if "MLFLOW_TRACKING_URI" not in os.environ and not (root / "mlflow.db").exists():
+    if env.told_store() is None and not (root / "mlflow.db").exists():
         return Left()
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
     with guard.turn(root / ".work" / "registry.lock", "clean-old") if not dry_run else nullcontext():
         try:
             client, experiment = tracking.connect()
@@ -63,9 +59,9 @@ def clean(root: Path, policy: "Policy", dry_run: bool) -> Left:
             lines += [f"run  {one.info.run_name} {one.info.run_id}  {_weight(one.info.artifact_uri)}" for one in runs]
             if not dry_run:
                 lines += _delete(client, shelf.old, models, runs)
-        except (MlflowException, SQLAlchemyError, OSError) as trouble:
-            reason = (str(trouble).strip() or type(trouble).__name__).splitlines()[0][:120]
-            return Left([f"MLflow at {tracking.store()} is left alone, it is away ({reason})"], {EVERYTHING})
+        except tracking.away() as trouble:
+            where = env.public(env.store())
+            return Left([f"MLflow at {where} is left alone, it is away ({env.first_line(trouble)})"], {EVERYTHING})
     return Left(lines, shelf.said)
 
 
@@ -150,7 +146,9 @@ def _delete(client: Any, versions: list[Any], models: list[Any], runs: list[Any]
             client.delete_run(run.info.run_id)
     if not hasattr(store, "_hard_delete_run"):  # MLflow lets only its own database forget for good
         return (
-            [f"MLflow's server at {tracking.store()} holds their files until `mlflow gc` is run there"] if runs else []
+            [f"MLflow's server at {env.public(env.store())} holds their files until `mlflow gc` is run there"]
+            if runs
+            else []
         )
     for model in models:
         _delete_files(model.artifact_location)

@@ -3,6 +3,7 @@
 The files are there whether or not a server is; links and pictures need the address of an MLflow server.
 """
 
+import base64
 import json
 import os
 import urllib.error
@@ -50,6 +51,8 @@ class Story:
     reason: str
     news: dict[str, Any] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
+    after: str = ""
+    notes: list[str] = field(default_factory=list)
     outcomes: list[Any] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
     experiment: str | Exception = ""
@@ -71,7 +74,8 @@ def folder(run: str) -> Path:
 
 def page(story: Story, address: str | None) -> str:
     """The whole story as markdown."""
-    parts = [f"# {story.sentence() or 'nothing was done'}", f"Why it ran: {story.reason}."]
+    why = f"{story.reason}{f', after {story.after}' if story.after else ''}"
+    parts = [f"# {story.sentence() or 'nothing was done'}", f"Why it ran: {why}.", *story.notes]
     if story.trouble:
         parts.append(f"**Stopped:** {story.trouble}")
     if story.overrides:
@@ -140,9 +144,9 @@ def _links(run: str, address: str | None) -> list[str]:
 
 def mlflow_address() -> str | None:
     """The address of an MLflow server that a browser can open, None where none is known."""
-    told = os.environ.get("MLFLOW_TRACKING_URI", "")
+    told = env.told_store() or ""
     if told.startswith(("http://", "https://")):
-        return told.rstrip("/")
+        return env.public(told).rstrip("/")
     note = json.loads(server.note().read_text()) if server.note().exists() else {}
     return None if told else note.get("mlflow")
 
@@ -176,9 +180,21 @@ def _ask(address: str, what: str, query: dict[str, str] | None = None, body: Any
     """One call of MLflow's REST interface; in place of its library, whose import takes longer than all calls."""
     url = f"{address}/api/2.0/mlflow/{what}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
     data = json.dumps(body).encode() if body is not None else None
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **_credentials()})
     with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
         return json.load(answer)
+
+
+def _credentials() -> dict[str, str]:
+    """What MLflow's own client would show a server: a token, or a name and a password, of the address or beside it."""
+    if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
+        return {"Authorization": f"Bearer {token}"}
+    told = urllib.parse.urlsplit(env.told_store() or "")
+    name = os.environ.get("MLFLOW_TRACKING_USERNAME") or urllib.parse.unquote(told.username or "")
+    password = os.environ.get("MLFLOW_TRACKING_PASSWORD") or urllib.parse.unquote(told.password or "")
+    if not name:
+        return {}
+    return {"Authorization": f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"}
 
 
 def tell(story: Story) -> None:

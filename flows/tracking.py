@@ -1,7 +1,8 @@
 """The mirror: tells MLflow what the ledger (flows/ledger.py) says, live, in batches, exactly once.
 
     python -m flows.tracking serve LOCK  the mirror itself, holding a lock by a descriptor (flows/bell.py starts it)
-    python -m flows.tracking catch-up    have it tell what earlier runs could not, and wait for that
+    python -m flows.tracking catch-up    have it tell what earlier runs could not, and wait for that; with --adopt, also
+                                         what was meant for an MLflow at another address
 
 One process for all that runs in a checkout: it starts with the first stage and ends when nothing runs and all is told.
 If MLflow is away, one sentence says so, and the ledger keeps what it was to be told.
@@ -28,6 +29,14 @@ SEND_SECONDS = 5.0
 RETRY_SECONDS = 10.0
 HANG_SECONDS = 600  # what one entry may take, uploads and all
 AWAY = 3
+CLIENTS = (  # of the shops that artifacts may lie in, whose troubles MLflow hands on as they are
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+    ("boto3.exceptions", "Boto3Error"),
+    ("google.api_core.exceptions", "GoogleAPIError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+    ("azure.core.exceptions", "AzureError"),
+)
 
 
 def connect() -> tuple[Any, str]:
@@ -43,8 +52,17 @@ def connect() -> tuple[Any, str]:
         known = client.get_experiment_by_name(EXPERIMENT)
         if known:
             return client, known.experiment_id
-        beside = (env.project() / "mlruns").as_uri() if "MLFLOW_TRACKING_URI" not in os.environ else None
+        beside = (env.project() / "mlruns").as_uri() if env.told_store() is None else None
         return client, client.create_experiment(EXPERIMENT, artifact_location=beside)
+
+
+def away() -> tuple[type[Exception], ...]:
+    """What MLflow raises when its store, its server or its artifacts cannot be used: no driver, a full disk, ..."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    clients = [getattr(sys.modules[name], kind) for name, kind in CLIENTS if hasattr(sys.modules.get(name), kind)]
+    return MlflowException, SQLAlchemyError, OSError, ImportError, *clients
 
 
 @contextmanager
@@ -77,6 +95,7 @@ class Mirror:
         before, self.live = self.live, [place for place in places if place not in due and not _closed(place)]
         self._record({*self.live, *before}.intersection(places))
         if due or now or time.monotonic() - self.sent >= SEND_SECONDS:
+            signal.alarm(HANG_SECONDS)
             self.connection = self.connection or connect()
             for place in self.live:
                 self._run(place).tell()
@@ -87,6 +106,7 @@ class Mirror:
                 self._run(place).end(told)
                 del self.runs[place]
                 ledger.forget(place, told)
+        signal.alarm(0)  # whether MLflow hangs is asked while it is told something
 
     def _run(self, place: Path) -> Any:
         from flows import mirror
@@ -122,11 +142,12 @@ class Mirror:
 
     def lost(self, trouble: Exception) -> None:
         """Say so, and begin anew; what met the trouble comes last then."""
+        signal.alarm(0)
         if self.at is not None:
             self.troubles[self.at] += 1
         self.connection, self.runs = None, {}
-        reason = (str(trouble).strip() or type(trouble).__name__).splitlines()[0][:120]
-        said = f"mlflow  at {store()} is away ({reason}); the stage goes on, MLflow is told later"
+        where = env.public(store())
+        said = f"mlflow  at {where} is away ({env.first_line(trouble)}); the stage goes on, MLflow is told later"
         bell.beside("away").write_text(said + "\n", encoding="utf-8")
         print(said, flush=True)
 
@@ -148,7 +169,7 @@ def serve(lock: int) -> int:
                 mirror.look(now=called)
                 bell.beside("away").unlink(missing_ok=True)
                 again, code = 0.0, 0
-            except _away() as trouble:
+            except away() as trouble:
                 mirror.lost(trouble)
                 again, code = time.monotonic() + RETRY_SECONDS, AWAY
         waiting = [place for place in bell.ours() if not _closed(place)]
@@ -182,16 +203,17 @@ def _leave(lock: int, left: set[Path]) -> bool:
     return not guard.taken(lock)
 
 
-def _away() -> tuple[type[Exception], ...]:
-    """What MLflow raises when its store or its server cannot be used."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
+def catch_up(*, adopt: bool = False) -> int:
+    """Have the mirror tell what has ended -> 0, or 3 with a sentence when it could not.
 
-    return MlflowException, SQLAlchemyError, OSError
-
-
-def catch_up() -> int:
-    """Have the mirror tell what has ended -> 0, or 3 with a sentence when it could not."""
+    adopt  True to tell this MLflow what waits for others, too
+    """
+    others = bell.others()
+    if adopt:
+        bell.adopt(others)
+    elif others:
+        runs = f"{len(others)} run{'s wait' if len(others) > 1 else ' waits'}"
+        print(f"mlflow  {runs} for another MLFLOW_TRACKING_URI; `catch-up --adopt` has this one told of them")
     said = bell.settle(seconds=HANG_SECONDS)
     if said:
         print(said, file=sys.stderr)
@@ -201,8 +223,8 @@ def catch_up() -> int:
 def main() -> int:
     """-> 0, 3 when MLflow is away, 2 for a wrong call."""
     env.apply()
-    if sys.argv[1:] == ["catch-up"]:
-        return catch_up()
+    if sys.argv[1:] in (["catch-up"], ["catch-up", "--adopt"]):
+        return catch_up(adopt=len(sys.argv) == 3)
     if len(sys.argv) != 3 or sys.argv[1] != "serve":
         print(__doc__, file=sys.stderr)
         return 2

@@ -67,7 +67,7 @@ class Running:
 def commands(prefect: int, mlflow: int) -> dict[str, list[str]]:
     """What runs first; MLflow's server only where no other one is set."""
     found = {"prefect": server.prefect(prefect)}
-    if "MLFLOW_TRACKING_URI" not in os.environ:
+    if env.told_store() is None:
         store = ["--backend-store-uri", env.store(), "--default-artifact-root", str(env.project() / "mlruns")]
         serve = [sys.executable, "-m", "mlflow", "server", "--host", server.HOST, "--port", str(mlflow)]
         found["mlflow"] = [*serve, "--workers", "1", *store]
@@ -83,7 +83,7 @@ def tell_prefect(settings: Mapping[str, str], logs: Path) -> None:
     """Tell the server what prefect.yaml and flows/automations.py say; raises UiError."""
     log = logs / "automations.log"
     with log.open("w") as words:
-        command = [sys.executable, "-m", "flows.guard", sys.executable, "-m", "flows.automations"]
+        command = guard.bound([sys.executable, "-m", "flows.automations"])
         told = subprocess.run(
             command, cwd=env.ROOT, env={**os.environ, **settings}, stdout=words, stderr=words, check=False
         )
@@ -94,12 +94,16 @@ def tell_prefect(settings: Mapping[str, str], logs: Path) -> None:
 def up(running: Running, logs: Path) -> None:
     """Start everything, each as soon as what it needs is there; `running` holds what was started, however this ends."""
     prefect, mlflow = server.free_port(4200), server.free_port(5000)
-    tracking.connect()  # makes the database here, once
+    try:
+        tracking.connect()  # makes the database here, once
+    except tracking.away() as trouble:
+        where = env.public(env.store())
+        raise UiError(f"MLflow at {where} cannot be used ({env.first_line(trouble)})") from None
     page, address = f"http://{server.HOST}:{prefect}", f"http://{server.HOST}:{prefect}/api"
     settings = {"PREFECT_API_URL": address}
     for name, command in commands(prefect, mlflow).items():
         running.start(name, command)
-    shown = os.environ.get("MLFLOW_TRACKING_URI", f"http://{server.HOST}:{mlflow}")
+    shown = env.public(env.told_store() or f"http://{server.HOST}:{mlflow}")
     print(f"ui  Prefect  {page}\nui  MLflow   {shown}\nui  coming up, logs are in {logs}", flush=True)
     server.until_it_answers(address, running.processes["prefect"], logs / "prefect.log")
     ledger.write(server.note(), {"prefect": address, "mlflow": shown})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows import registry
+from flows import registry, tracking
 from flows.made import Made
 from flows.registry import CHALLENGER, CHAMPION, PREVIOUS, SWAP, RegistryError, Version
 
@@ -101,6 +101,7 @@ def test_a_promotion_killed_at_any_step_is_finished_by_the_next(store, three, mo
 
 def test_a_rollback_swaps_and_swaps_back(store, three):
     registry.promote(three, version(three, 2))
+    assert registry.former(three).version == 1
     assert registry.rollback(three).version == 1
     assert aliases(store, three) == {CHAMPION: 1, PREVIOUS: 2}
     assert version(three, 2).settled  # or the next run would promote it again
@@ -119,6 +120,7 @@ def test_a_rollback_killed_at_any_step_loses_no_version(store, three, monkeypatc
         with pytest.raises(Killed):
             registry.rollback(three)
     if finish == "rollback":
+        assert registry.former(three).version == 1
         assert registry.rollback(three).version == 1
         assert aliases(store, three) == {CHAMPION: 1, PREVIOUS: 2}
     else:
@@ -127,8 +129,9 @@ def test_a_rollback_killed_at_any_step_loses_no_version(store, three, monkeypatc
 
 
 def test_what_is_not_there_is_a_sentence(store, three):
-    with pytest.raises(RegistryError, match="no champion before the present one to go back to"):
-        registry.rollback(three)
+    for ask in (registry.rollback, registry.former):
+        with pytest.raises(RegistryError, match="no champion before the present one to go back to"):
+            ask(three)
     with pytest.raises(RegistryError, match="no champion before"):
         registry.rollback("unknown")
     with pytest.raises(RegistryError, match="has no version 7; there are: 1, 2, 3"):
@@ -142,4 +145,19 @@ def test_a_store_that_is_away_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(RegistryError, match=r"MLflow at http://127\.0\.0\.1:9 cannot be used"):
+        registry.champion("kaleido")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://anna:s3cret@127.0.0.1:9")
+    with pytest.raises(RegistryError) as told:
+        registry.champion("kaleido")
+    assert "s3cret" not in str(told.value)
+    assert "at http://127.0.0.1:9 cannot" in str(told.value)
+
+
+def test_a_driver_that_is_missing_is_a_sentence(tmp_path, monkeypatch):
+    def connect():
+        raise ModuleNotFoundError("No module named 'a_driver'")
+
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setattr(tracking, "connect", connect)
+    with pytest.raises(RegistryError, match="No module named 'a_driver'"):
         registry.champion("kaleido")

@@ -1,5 +1,6 @@
 """MLflow knows every step once, whatever was killed; and no training notices when MLflow is away."""
 
+import base64
 import hashlib
 import json
 import os
@@ -11,10 +12,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from flows import bell, curves, facts, gauges, ledger, parent
+from flows import bell, curves, env, facts, gauges, ledger, parent, server, tell, tracking
 from flows.mirror import clean, number
 
 PARENT = "mlflow.parentRunId"
@@ -28,6 +30,46 @@ def test_names_become_what_mlflow_allows():
 
 def test_only_numbers_are_metrics():
     assert [number(value) for value in (1, 0.5, float("nan"), True, "1", None, [1])] == [True, True, True] + [False] * 4
+
+
+def test_an_address_is_shown_without_name_and_password():
+    assert env.public("http://anna:s3c@ret@host:5000/x is away") == "http://host:5000/x is away"
+    assert env.public("postgresql://anna:secret@db/mlflow") == "postgresql://db/mlflow"
+    assert env.public("sqlite:////srv/a@b/mlflow.db") == "sqlite:////srv/a@b/mlflow.db"
+
+
+def test_a_server_is_asked_with_the_credentials_of_the_address_or_beside_it(monkeypatch):
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000/")
+    assert tell._credentials() == {}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://anna:s%2Fx@host:5000/")
+    assert tell._credentials() == {"Authorization": "Basic " + base64.b64encode(b"anna:s/x").decode()}
+    assert tell.mlflow_address() == "http://host:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t")
+    assert tell._credentials() == {"Authorization": "Bearer t"}
+
+
+def test_an_empty_address_is_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert env.told_store() is None
+    assert env.store() == f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.mark.parametrize("address", ["localhost", "http://host:port/api", "http://127.0.0.1:9/api", ""])
+def test_what_is_no_address_does_not_answer(address):
+    assert not server.answers(address)
+
+
+def test_the_troubles_of_a_bucket_are_known_once_its_client_is_there(monkeypatch):
+    class ClientError(Exception):
+        pass
+
+    monkeypatch.setitem(sys.modules, "botocore.exceptions", SimpleNamespace(ClientError=ClientError))
+    assert ClientError in tracking.away()
+    monkeypatch.delitem(sys.modules, "botocore.exceptions")
+    assert ClientError not in tracking.away()
 
 
 @pytest.mark.parametrize(
@@ -107,7 +149,7 @@ def test_a_flow_may_say_that_it_is_over_though_its_process_goes_on(tmp_path, mon
     assert not parent.is_alive(parent.read(place))
 
 
-def test_a_mirror_takes_from_another_mlflow_only_what_nobody_looks_after(tmp_path, monkeypatch):
+def test_what_is_meant_for_an_mlflow_is_told_another_only_when_somebody_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://one")
@@ -116,12 +158,16 @@ def test_a_mirror_takes_from_another_mlflow_only_what_nobody_looks_after(tmp_pat
     lock = bell.beside("lock").open("a")
     assert bell.ours() == [place]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://two")
-    assert bell.ours() == []  # its stage runs
+    assert bell.others() == []  # its stage runs
     entry.alive.close()
     assert bell.is_free(lock)  # from here on its mirror is up
-    assert bell.ours() == []
+    assert bell.others() == []
     lock.close()
-    assert bell.ours() == [place]
+    assert (bell.ours(), bell.others()) == ([], [place])
+    bell.adopt([place])
+    assert (bell.ours(), bell.others()) == ([place], [])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://one")
+    assert bell.ours() == []
 
 
 def test_a_stage_is_logged_with_the_parameters_that_dvc_follows_for_it(project):
@@ -336,9 +382,10 @@ def test_a_run_of_the_pipeline_is_one_run_with_its_stages_below_it_and_what_they
 
 FLOW = """\
 import os, subprocess, sys
+from flows import guard
 os.environ["FLOW_RUN_ID"] = sys.argv[1]
 for stage in sys.argv[2:]:
-    subprocess.run([sys.executable, "-m", "flows.guard", "dvc", "repro", "--single-item", stage], check=False)
+    subprocess.run(guard.bound(["dvc", "repro", "--single-item", stage]), check=False)
 """
 
 
