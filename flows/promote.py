@@ -1,7 +1,8 @@
 """`python -m flows.promote SYSTEM [VERSION] [--force]`: make a version the champion, if it is better.
 
 Without a version, what is in build/ is registered (unless it is already) and judged. --force does not ask the gate.
-Ends with 0 where the version is the champion now, 1 where the gate keeps the present one, 2 where nothing was done.
+Ends with 0 where the version is the champion now, 1 where the gate keeps the present one, 2 where nothing was done, 3
+where it is champion and the service could not be told (the same command tells it).
 """
 
 import argparse
@@ -19,7 +20,7 @@ def promote(system: str, number: int | None, *, force: bool) -> int:
     if now and now.version == version.version:
         registry.promote(system, version)  # a promotion that was killed is finished
         print(f"promote  {label} is the champion already")
-        return 0
+        return 3 if serve.handed_over(system) is None else 0
     if not force:
         found = gate.judge(system, version, now)
         print(found.markdown, flush=True)
@@ -27,11 +28,13 @@ def promote(system: str, number: int | None, *, force: bool) -> int:
             stays = f"{now.name} {now.version} stays the champion" if now else "there is still no champion"
             print(f"promote  {label} is not promoted; {stays} (--force promotes it all the same)")
             return 1
+    serve.bring(system, version)
     registry.promote(system, version)
-    served = ", and is served from now on" if serve.refresh(system) else ""
+    served = serve.handed_over(system)
+    said = ", and is served from now on" if served else ""
     before = f", version {now.version} can be had back with `python -m flows.rollback {system}`" if now else ""
-    print(f"promote  {label} is the champion now{served}{before}")
-    return 0
+    print(f"promote  {label} is the champion now{said}{before}")
+    return 3 if served is None else 0
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,6 +1,7 @@
 """`python -m flows.rollback SYSTEM`: the champion before the present one is champion again; once more undoes it.
 
-Ends with 0, or with 2 where there is none to go back to.
+Ends with 0; with 2 where nothing was done, for there is none to go back to, or it cannot be had; with 3 where it is
+champion and the service could not be told.
 """
 
 import sys
@@ -16,14 +17,15 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     env.apply()
     try:
+        serve.bring(arguments[0], registry.former(arguments[0]))
         version = registry.rollback(arguments[0])
-        served = serve.refresh(arguments[0])
     except registry.RegistryError as error:
         print(error, file=sys.stderr)
         return 2
+    served = serve.handed_over(arguments[0])
     said = ", and is served from now on" if served else ""
     print(f"rollback  {version.name} {version.version} is the champion again{said}")
-    return 0
+    return 3 if served is None else 0
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """`python -m flows.serve [SYSTEM] [options of fashionvl.service]`: serve the champion, and who is champion after it.
 
-The champion's files are brought from the registry into .work/serving/<system>-<version>. A small file beside them names
-what is served, and the service watches it: who promotes or rolls back has it written anew (`refresh`), and the service
-lets the new one take over, index and all, without dropping a request. Where there is no champion, the system in build/
-is served.
+The champion's files are brought from the registry into .work/serving/<system>-<version>-<content>. A small file beside
+them names what is served, and the service watches it: who promotes or rolls back has it written anew (`refresh`), and
+the service lets the new one take over, index and all, without dropping a request. Where there is no champion, the
+system in build/ is served.
 """
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,24 @@ def refresh(system: str, root: Path = env.ROOT) -> bool:
     return True
 
 
+def bring(system: str, version: registry.Version) -> None:
+    """Have the files of the champion to come where the system is served: what cannot be had must not be promoted.
+
+    Raises RegistryError.
+    """
+    if pointer(system).exists():
+        _fetched(system, version)
+
+
+def handed_over(system: str) -> bool | None:
+    """`refresh` after aliases were moved -> what it says, None where it could not be done; the reason is printed."""
+    try:
+        return refresh(system)
+    except (registry.RegistryError, OSError) as error:
+        print(f"serve  the service was not told of the champion: {error}", file=sys.stderr)
+        return None
+
+
 def point(system: str, root: Path = env.ROOT) -> Path | None:
     """Name build/, data/ and the champion as what is served -> the champion's folder, None where there is none.
 
@@ -41,27 +60,34 @@ def point(system: str, root: Path = env.ROOT) -> Path | None:
 
     file, version = pointer(system), registry.champion(system)
     file.parent.mkdir(parents=True, exist_ok=True)
-    model = None if version is None else _fetched(version, file.parent / f"{system}-{version.version}")
+    model = None if version is None else _fetched(system, version)
     name_them(file, Folders(root / "build", root / "data", model))
     if model is not None:
         _forget(system, model)
     return model
 
 
-def _fetched(version: registry.Version, folder: Path) -> Path:
-    """The saved system of a version, whole or not there."""
-    if not folder.exists():
-        part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
+def _fetched(system: str, version: registry.Version) -> Path:
+    """The saved system of a version, whole or not there; another registry's version of this number is not it."""
+    folder = pointer(system).parent / f"{system}-{version.version}-{version.content[:8]}"
+    if folder.exists():
+        return folder
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
         registry.fetch(version, part).rename(folder)
+    except OSError as trouble:
+        raise registry.RegistryError(f"{folder} cannot be written ({trouble})") from None
+    finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
 
 
 def _forget(system: str, model: Path) -> None:
     """Delete all versions but this and the one before it, which may be answering still."""
-    others = [path for path in model.parent.glob(f"{system}-*") if path.is_dir() and path != model]
+    ours = re.compile(re.escape(system) + r"-\d+-[^-]*")
+    others = [path for path in model.parent.iterdir() if ours.fullmatch(path.name) and path != model]
     for path in sorted(others, key=lambda path: path.stat().st_mtime)[:-1]:
         shutil.rmtree(path)
 

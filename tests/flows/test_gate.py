@@ -5,7 +5,7 @@ import json
 import pytest
 import trained
 
-from flows import gate, promote, registry, rollback
+from flows import gate, promote, registry, rollback, serve
 from flows.gate import GateError, Verdict
 from flows.registry import RegistryError, Version
 
@@ -26,7 +26,11 @@ def desk(monkeypatch) -> dict:
     monkeypatch.setattr(registry, "version_of", lambda system, number: {1: ONE, 2: TWO}[number])
     monkeypatch.setattr(registry, "champion", lambda system: known["champion"])
     monkeypatch.setattr(registry, "promote", lambda system, version: known.update(champion=version))
+    monkeypatch.setattr(registry, "former", lambda system: ONE)
+    monkeypatch.setattr(registry, "rollback", lambda system: known.update(champion=ONE) or ONE)
     monkeypatch.setattr(gate, "judge", judge)
+    monkeypatch.setattr(serve, "bring", lambda system, version: None)
+    monkeypatch.setattr(serve, "refresh", lambda system: False)
     return known
 
 
@@ -59,13 +63,43 @@ def test_trouble_is_a_sentence(desk, capsys, monkeypatch, trouble):
         raise trouble
 
     monkeypatch.setattr(gate, "judge", fail)
-    monkeypatch.setattr(registry, "rollback", fail)
+    monkeypatch.setattr(registry, "former", fail)
     assert promote.main(["kaleido"]) == 2
     assert capsys.readouterr().err == f"{trouble}\n"
     if isinstance(trouble, RegistryError):
         assert rollback.main(["kaleido"]) == 2
         assert capsys.readouterr().err == f"{trouble}\n"
     assert desk["champion"] == ONE
+
+
+def test_what_cannot_be_served_is_not_promoted_and_nothing_is_rolled_back(desk, capsys, monkeypatch):
+    def fail(system, version):
+        raise RegistryError("the disk is full")
+
+    monkeypatch.setattr(serve, "bring", fail)
+    assert promote.main(["kaleido", "2"]) == 2
+    assert desk["champion"] == ONE
+    desk["champion"] = TWO
+    assert rollback.main(["kaleido"]) == 2
+    assert desk["champion"] == TWO
+    assert capsys.readouterr().err == "the disk is full\n" * 2
+
+
+def test_a_service_that_was_not_told_is_said_and_told_by_the_same_command(desk, capsys, monkeypatch):
+    told = []
+
+    def refresh(system):
+        told.append(system)
+        if len(told) == 1:
+            raise RegistryError("MLflow is away")
+        return True
+
+    monkeypatch.setattr(serve, "refresh", refresh)
+    assert promote.main(["kaleido", "2"]) == 3
+    assert desk["champion"] == TWO
+    assert capsys.readouterr().err == "serve  the service was not told of the champion: MLflow is away\n"
+    assert promote.main(["kaleido", "2"]) == 0
+    assert len(told) == 2
 
 
 def test_the_champion_against_itself_is_kept_without_being_asked():
