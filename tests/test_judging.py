@@ -104,6 +104,12 @@ def test_a_system_against_itself_is_not_promoted(run, places, tmp_path):
     assert {row["gain"] for row in found.table} == {0}
 
 
+def test_one_without_a_head_of_the_champion_is_not_promoted(run, other, places, tmp_path):
+    found = judging.main([other, run], out=tmp_path, **places)
+    assert not found.promote
+    assert "the champion has the part 'category', which the challenger lacks" in found.reasons
+
+
 def test_questions_are_drawn_once_for_a_catalogue_and_never_changed(run, places, tmp_path):
     build = shutil.copytree(places["build"] / "catalogue", tmp_path / "build" / "catalogue").parent
     of, settings = Catalogue.load(build / "catalogue", places["data"]), config.load(places["params"])

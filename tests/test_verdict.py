@@ -33,8 +33,8 @@ def some(share, seed=0, products=PRODUCTS):
     return np.random.default_rng(seed).random(products) < share
 
 
-def judged(challenger, champion, bounds=BOUNDS):
-    return verdict(challenger, champion, bounds, slices=SLICES, generator=np.random.default_rng(0))
+def judged(challenger, champion, bounds=BOUNDS, lost=()):
+    return verdict(challenger, champion, bounds, slices=SLICES, lost=lost, generator=np.random.default_rng(0))
 
 
 WEAK, RIGHT = some(0.4), some(0.8, 1)
@@ -156,6 +156,12 @@ def test_a_missing_head_is_named_and_not_compared():
         found = judged(answered(STRONG, sides[0]), answered(WEAK, sides[1]))
         assert found.promote
         assert f"category.both.accuracy is not compared: the {who} has no head for it" in found.reasons
+
+
+def test_one_that_lost_a_part_is_not_promoted_although_nobody_asked_for_it_today():
+    found = judged(answered(STRONG, False), answered(WEAK, False), lost=["category"])
+    assert not found.promote
+    assert found.reasons[1] == "the champion has the part 'category', which the challenger lacks"
 
 
 def test_a_first_system_is_promoted_above_chance_and_only_then():

@@ -77,6 +77,7 @@ def verdict(
     bounds: Bounds,
     *,
     slices: Sequence[str] = (),
+    lost: Sequence[str] = (),
     generator: Generator,
 ) -> Verdict:
     """Judge a challenger.
@@ -84,6 +85,7 @@ def verdict(
     challenger, champion  what `values_of` gives of each; None where there is no champion yet: then the challenger must
                           be above chance for certain
     slices                columns of both whose values part the products; an empty value is no slice
+    lost                  parts that the champion has and the challenger lacks, whether or not they were asked today
     """
     groups = challenger.loc[challenger["metric"] == MAIN, "group"].nunique()
     if groups < LEAST_GROUPS:
@@ -96,6 +98,7 @@ def verdict(
     parts = _slices(pairs[pairs["metric"] == MAIN], slices, bounds.least_slice, generator)
     better, gain = _gain(whole[0], bounds)
     worse = _falls(whole[1:], bounds.worst) + _falls(parts, bounds.worst_slice)
+    worse += [f"the champion has the part {name!r}, which the challenger lacks" for name in lost]
     guarded = f"none of {len(whole) - 1} other metrics and {len(parts)} slices fell further than allowed"
     lacking = _not_compared(challenger, champion)
     return Verdict(better and not worse, [gain, *(worse or [guarded]), *lacking], whole + parts)
