@@ -29,7 +29,8 @@ from flows import env
 
 POOL, QUEUE = "fashionvl", "accelerator"
 FLOW = "retrain"
-AFTER_CRASH = "after the crash of "  # then the id of the run that crashed
+TAG = "fashionvl"  # of the deployments and so of their runs; a server may have other projects
+AFTER = "after"  # the parameter of a run that goes on with one that crashed
 CRASHES = 3  # in a row, then a person must look
 LOOK_BACK = 30  # runs
 SILENCE = timedelta(seconds=65)  # two heartbeats (PREFECT_FLOWS_HEARTBEAT_FREQUENCY) and a little
@@ -42,8 +43,10 @@ def automations() -> list[AutomationCore]:
     The names of events are those of states, so a flow must end in states of the usual names, or it is taken for dead.
     """
     of_run = {"prefect.resource.id": "prefect.flow-run.*"}
+    of_ours = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
     zombies = EventTrigger(
         match=of_run,
+        match_related=of_ours,
         posture=Posture.Proactive,
         after={"prefect.flow-run.heartbeat"},
         expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{name}" for name in ENDS)},
@@ -54,6 +57,7 @@ def automations() -> list[AutomationCore]:
     crashed = EventTrigger(
         match=of_run,
         match_related=[
+            of_ours,
             {"prefect.resource.role": "flow", "prefect.resource.name": FLOW},
             {"prefect.resource.role": "deployment"},
         ],
@@ -65,7 +69,8 @@ def automations() -> list[AutomationCore]:
     again = {
         "system": "{{ flow_run.parameters['system'] }}",
         "overrides": "{{ flow_run.parameters['overrides'] }}",
-        "reason": AFTER_CRASH + "{{ flow_run.id }}",
+        "reason": "{{ flow_run.parameters['reason'] }}",
+        AFTER: "the crash of {{ flow_run.id }}",
     }
     gone = f"no sign of life for {SILENCE.seconds} s: its processes were killed"
     return [
@@ -111,13 +116,14 @@ def pool(client: SyncPrefectClient) -> None:
         client.create_work_queue(QUEUE, concurrency_limit=1, work_pool_name=POOL)
 
 
-def look_around(run: FlowRun, reason: str) -> State | None:
+def look_around(run: FlowRun) -> State | None:
     """-> how a run that an automation started must end at once, None when it may go on.
 
     Cancelled when another run goes on after the same crash, as an event can be delivered twice; Failed when the
     deployment crashed again and again.
     """
-    if run.deployment_id is None or not reason.startswith(AFTER_CRASH):
+    cause = run.parameters.get(AFTER)
+    if run.deployment_id is None or not cause:
         return None
     with get_client(sync_client=True) as client:
         others = client.read_flow_runs(
@@ -125,8 +131,8 @@ def look_around(run: FlowRun, reason: str) -> State | None:
             sort=FlowRunSort.EXPECTED_START_TIME_DESC,
             limit=LOOK_BACK,
         )
-    if any(_came_first(other, run) for other in others if other.parameters.get("reason") == reason):
-        return Cancelled(message=f"another run goes on {reason}")
+    if any(_came_first(other, run) for other in others if other.parameters.get(AFTER) == cause):
+        return Cancelled(message=f"another run goes on after {cause}")
     crashes = _in_a_row(others, run.id)
     if crashes >= CRASHES:
         return Failed(

@@ -7,7 +7,7 @@ as before; dvc.lock goes on saying what build/ was made with, and `dvc status` t
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,14 @@ def _alike(old: Any, new: Any) -> bool:
 
 
 @contextmanager
-def applied(overrides: Mapping[str, Any] | None, root: Path = env.ROOT) -> Iterator[None]:
-    """params.yaml with these values, to the end of the block; only ever in one run at a time (flow.lock)."""
-    put_back(root)
+def applied(
+    overrides: Mapping[str, Any] | None, root: Path = env.ROOT, say: Callable[[str], None] = print
+) -> Iterator[None]:
+    """params.yaml with these values, to the end of the block; only ever in one run at a time (flow.lock).
+
+    say  is told where what a run wrote could not be taken out as it came in
+    """
+    _put_back(say, root)
     if not overrides:
         yield
         return
@@ -66,20 +71,25 @@ def applied(overrides: Mapping[str, Any] | None, root: Path = env.ROOT) -> Itera
     file = root / "params.yaml"
     before = file.read_text(encoding="utf-8")
     changed = _written(before, overrides, root)
-    _journal().write_text(json.dumps({"before": before, "during": changed}), encoding="utf-8")
+    journal = {"before": before, "during": changed, "overrides": dict(overrides)}
+    _journal().write_text(json.dumps(journal), encoding="utf-8")
     _replace(file, changed)
     try:
         yield
     finally:
-        sentence = put_back(root)
-        if sentence:
-            print(sentence, flush=True)
+        _put_back(say, root)
+
+
+def _put_back(say: Callable[[str], None], root: Path) -> None:
+    sentence = put_back(root)
+    if sentence:
+        say(sentence)
 
 
 def put_back(root: Path = env.ROOT) -> str | None:
-    """Undo what a run wrote into params.yaml -> a sentence where it cannot be undone, None else.
+    """Undo what a run wrote into params.yaml -> a sentence where somebody edited the file meanwhile, None else.
 
-    Someone who edited the file meanwhile keeps his edits, and is told where the former one lies.
+    Edits stay: taken out is what still has the run's value, and the file as it was before lies beside.
     """
     if not _journal().exists():
         return None
@@ -92,9 +102,26 @@ def put_back(root: Path = env.ROOT) -> str | None:
     elif now != said["before"]:
         kept = notes.folder() / "params-before.yaml"
         kept.write_text(said["before"], encoding="utf-8")
-        sentence = f"params.yaml was edited while a run had its own values in it; as it was before that run: {kept}"
+        undone = _undone(now, said, root)
+        sentence = (
+            "params.yaml was edited while a run had its own values in it;"
+            f" taken out again: {', '.join(undone) or 'none of them'}; as it was before that run: {kept}"
+        )
     _journal().unlink()
     return sentence
+
+
+def _undone(now: str, said: dict[str, Any], root: Path) -> list[str]:
+    """Give what still has a run's value its former one -> the names; a file that is no table is left alone."""
+    try:
+        here, before = yaml.safe_load(now), _flat(yaml.safe_load(said["before"]))
+    except yaml.YAMLError:
+        return []
+    here = _flat(here) if isinstance(here, dict) else {}
+    former = {name: before[name] for name, value in said["overrides"].items() if name in here and here[name] == value}
+    if former:
+        _replace(root / "params.yaml", _written(now, former, root))
+    return list(former)
 
 
 def _journal() -> Path:

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import time
 import urllib.request
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,8 @@ from flows.retention import megabytes, size
 if TYPE_CHECKING:
     from flows.retention import Policy
 
-FLOWS = ("fashionvl", "retrain", "evaluate", "clean")  # of this project; a server may have others
+OURS = "fashionvl"  # the flow of the pipeline, and the tag of what runs by the clock
+FLOWS = ("retrain", "evaluate", "clean")  # the other flows of this project
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 PAGE = 50
 WAIT_SECONDS = 30.0  # for the server to forget the logs of what was deleted
@@ -32,7 +34,7 @@ def clean(root: Path, policy: "Policy", dry_run: bool) -> list[str]:
     try:
         with server.running() as (address, wait):
             wait()
-            lines = _delete(address, before, dry_run)
+            lines = _delete(address, before, dry_run, shared="PREFECT_API_URL" in os.environ)
     except (server.ServerError, OSError) as trouble:
         return [f"Prefect's history is left alone: {trouble}"]
     if lines and is_ours and not dry_run:
@@ -42,8 +44,10 @@ def clean(root: Path, policy: "Policy", dry_run: bool) -> list[str]:
     return lines
 
 
-def _delete(address: str, before: datetime, dry_run: bool) -> list[str]:
-    found = _old(address, before)
+def _delete(address: str, before: datetime, dry_run: bool, *, shared: bool) -> list[str]:
+    """shared  True for a server of others too, who may call their flows as ours: there the tag must say it"""
+    tagged = {"tags": {"all_": [OURS]}} if shared else {}
+    found = [*_old(address, before, [OURS], {}), *_old(address, before, FLOWS, tagged)]
     lines = [f"flow run  {run['name']}, ended {run['end_time'][:10]}" for run in found]
     for run in [] if dry_run else found:
         owned = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
@@ -56,11 +60,12 @@ def _delete(address: str, before: datetime, dry_run: bool) -> list[str]:
     return lines
 
 
-def _old(address: str, before: datetime) -> list[dict[str, Any]]:
-    """The ended flow runs of this project that ended before a time."""
+def _old(address: str, before: datetime, flows: Sequence[str], more: dict[str, Any]) -> list[dict[str, Any]]:
+    """The ended runs of some flows that ended before a time."""
     asked = {
-        "flows": {"name": {"any_": list(FLOWS)}},
+        "flows": {"name": {"any_": list(flows)}},
         "flow_runs": {
+            **more,
             "state": {"type": {"any_": list(ENDED)}},
             "end_time": {"before_": before.isoformat()},
         },

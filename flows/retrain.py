@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger, tags, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import get_run_context
 from prefect.states import Completed, Failed, State
@@ -45,11 +45,17 @@ def probe(root: Path, reason: str) -> dict[str, Any]:
 
 
 @task(task_run_name="register {system}", cache_policy=NO_CACHE)
-def register(system: str, root: Path) -> tuple[Any, Any]:
-    """-> the version of what is in build/, made if it is not there, and the champion, None before the first."""
+def register(system: str, root: Path, experiment: str | Exception) -> tuple[Any, Any]:
+    """-> the version of what is in build/, made if it is not there, and the champion, None before the first.
+
+    experiment  what it can be had back from: the version names it, and so it is kept as long as the version
+    """
     from flows import registry
 
-    return registry.register(system, root), registry.champion(system)
+    version = registry.register(system, root)
+    if isinstance(experiment, str) and experiment:
+        registry.note(version, {"dvc.experiment": experiment})
+    return version, registry.champion(system)
 
 
 @task(task_run_name="gate {system}", cache_policy=NO_CACHE)
@@ -62,9 +68,10 @@ def judge(system: str, challenger: Any, champion: Any, root: Path) -> Any:
 
 @task(task_run_name="promote {system}", cache_policy=NO_CACHE)
 def promote(system: str, version: Any) -> None:
-    """Make a version the champion."""
+    """Make a version the champion, once what is served here can be had."""
     from flows import registry
 
+    serve.bring(system, version)
     registry.promote(system, version)
 
 
@@ -81,15 +88,19 @@ def keep(root: Path) -> str:
 
 
 @flow(name=automations.FLOW, task_runner=ThreadPoolTaskRunner(max_workers=AT_ONCE))  # type: ignore[arg-type]
-def retrain(system: str | None = "kaleido", overrides: dict[str, Any] | None = None, reason: str = BY_HAND[0]) -> State:
+def retrain(
+    system: str | None = None, overrides: dict[str, Any] | None = None, reason: str = BY_HAND[0], after: str = ""
+) -> State:
     """New data, stages, registry, gate.
 
     system     a row of `run` in params.yaml; None for all of them
     overrides  values for this run in place of those of params.yaml: {"systems.kaleido.training.epochs": 20}
     reason     who asked: "by hand", "make run", "schedule", "feed" (ends at once without news), "drift" (ends at once
-               unless the feed has moved further than `drift.limits` in params.yaml allow)
+               unless the feed has moved further than `drift.limits` in params.yaml allow); both finish what an earlier
+               run left undone
+    after      the run that crashed and is gone on with; an automation says it
     """
-    story = tell.Story(_run_id(), reason, overrides=overrides or {})
+    story = tell.Story(_run_id(), reason, overrides=overrides or {}, after=after)
     with _alone(f"retrain, {reason}") as end:
         if end is not None:
             return end
@@ -97,7 +108,7 @@ def retrain(system: str | None = "kaleido", overrides: dict[str, Any] | None = N
 
 
 @flow(name="evaluate", task_runner=ThreadPoolTaskRunner(max_workers=AT_ONCE))  # type: ignore[arg-type]
-def evaluate(system: str | None = "kaleido") -> State:
+def evaluate(system: str | None = None) -> State:
     """Measure everything again, although nothing changed, and judge what is in build/ against the champion."""
     story = tell.Story(_run_id(), "evaluation")
     with _alone("evaluate"):
@@ -124,6 +135,7 @@ def _run_id() -> str:
 @contextmanager
 def _alone(name: str) -> Iterator[State | None]:
     """Wait for the run that is at work in this checkout; gives how this one must end at once, None if it may go on."""
+    env.apply()  # a worker elsewhere need not have been told
     logger = get_run_logger()
 
     def say(line: str) -> None:
@@ -133,7 +145,7 @@ def _alone(name: str) -> Iterator[State | None]:
     run = get_run_context().flow_run  # type: ignore[union-attr]
     if run and run.deployment_id:
         guard.end_with_parent()  # a run that outlives its worker could not be cancelled by anyone
-    end = automations.look_around(run, str(run.parameters.get("reason", ""))) if run else None
+    end = automations.look_around(run) if run else None
     if end is not None:
         yield end
         return
@@ -144,7 +156,7 @@ def _alone(name: str) -> Iterator[State | None]:
 def _told(story: tell.Story, work: Any) -> State:
     """Do the work, tell of it however it ended -> the state that the run ends in, always one of a usual name."""
     try:
-        with overrides.applied(story.overrides):
+        with overrides.applied(story.overrides, say=story.notes.append):
             message = work()
         state = Completed(message=message or story.sentence())
     except (Stopped, StageFailed, graph.Unclear, overrides.Refused) as trouble:
@@ -166,10 +178,10 @@ def _retrain(story: tell.Story, system: str | None, root: Path = env.ROOT) -> st
         if story.reason not in BY_HAND:
             raise Stopped(f"the feed was refused: {story.news['refused']}")
         print(f"feed  refused: {story.news['refused']}; data/ is as it was", flush=True)
-    if story.reason == FEED and not story.news["fresh"] and not graph.stale(root) and notes.is_settled(systems, root):
-        return "no feed is followed" if not story.news["feed"] else "nothing new"
-    if story.reason == DRIFT and not story.news["drift"].get("drifted"):
-        return "the feed has not drifted"
+    calls = {FEED: story.news["fresh"], DRIFT: story.news["drift"].get("drifted")}.get(story.reason, True)
+    if not calls and not graph.stale(root) and notes.is_settled(systems, root):  # nor did a run stop half way
+        quiet = {FEED: "nothing new", DRIFT: "the feed has not drifted"}[story.reason]
+        return quiet if story.news["feed"] else "no feed is followed"
     _make(story, root)
     changed = any(outcome.state != "Cached" for outcome in story.outcomes)
     if not changed and notes.is_settled(systems, root):
@@ -215,7 +227,7 @@ def _settle(story: tell.Story, system: str, root: Path, *, may_promote: bool = T
     """Register what was made of a system, judge it, and promote it where it is better."""
     one = tell.Judged(system)
     story.judged.append(one)
-    one.version, one.champion = _done(register(system, root, return_state=True))
+    one.version, one.champion = _done(register(system, root, story.experiment, return_state=True))
     if may_promote and one.version.settled:  # it was judged, and what the gate said was done
         return
     one.verdict = _done(judge(system, one.version, one.champion, root, return_state=True))
@@ -235,7 +247,8 @@ def _done(state: State) -> Any:
 def main(reason: str = BY_HAND[1]) -> int:
     """Run the flow in this process for all systems -> 0, or 1 with what stopped it."""
     server.until_it_answers(os.environ["PREFECT_API_URL"])
-    state = retrain(system=None, reason=reason, return_state=True)
+    with tags(automations.TAG):
+        state = retrain(system=None, reason=reason, return_state=True)
     print(f"run  {state.message}" if state.message else f"run  {state.name}", flush=True)
     return 0 if state.is_completed() else 1
 

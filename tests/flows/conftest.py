@@ -169,6 +169,10 @@ def register(system, root):
 def champion(system):
     known = _all(pathlib.Path.cwd())
     return Version(system, known["champion"], "x") if known["champion"] else None
+def note(version, tags):
+    known = _all(pathlib.Path.cwd())
+    notes = {**known.get("notes", {}), str(version.version): tags}
+    _file(pathlib.Path.cwd()).write_text(json.dumps({**known, "notes": notes}))
 def promote(system, version):
     known = _all(pathlib.Path.cwd())
     judged = [*known.get("judged", []), known["made"][version.version - 1]]

@@ -102,12 +102,36 @@ def test_a_killed_run_leaves_parameters_that_the_next_takes_out(here):
 
 def test_who_edits_params_yaml_during_a_run_keeps_the_edit_and_is_told(here):
     before = (here / "params.yaml").read_text()
+    said = []
+    with overrides.applied({"seed": 8, "systems.kaleido.epochs": 20}, here, said.append):
+        edited = (here / "params.yaml").read_text().replace("seed: 8", "seed: 9") + "new: 1\n"
+        (here / "params.yaml").write_text(edited)
+    now = yaml.safe_load((here / "params.yaml").read_text())
+    assert (now["seed"], now["new"]) == (9, 1)
+    assert now["systems"]["kaleido"]["epochs"] == 2
+    assert "# why" in (here / "params.yaml").read_text()
+    assert "was edited" in said[0]
+    assert "taken out again: systems.kaleido.epochs;" in said[0]
+    assert Path(said[0].rpartition(": ")[2]).read_text() == before
+
+
+def test_an_edit_after_a_killed_run_does_not_keep_the_parameters_of_that_run(here):
+    killed = overrides.applied({"seed": 8}, here)
+    killed.__enter__()
+    (here / "params.yaml").write_text((here / "params.yaml").read_text() + "new: 1\n")
+    said = []
+    with overrides.applied(None, here, said.append):
+        now = yaml.safe_load((here / "params.yaml").read_text())
+        assert (now["seed"], now["new"]) == (7, 1)
+    assert "taken out again: seed;" in said[0]
+
+
+def test_what_is_no_table_any_more_is_left_to_its_editor(here):
     with overrides.applied({"seed": 8}, here):
-        (here / "params.yaml").write_text("seed: 9\n")
+        (here / "params.yaml").write_text("seed: [\n")
         sentence = overrides.put_back(here)
-    assert (here / "params.yaml").read_text() == "seed: 9\n"
-    assert "was edited" in sentence
-    assert Path(sentence.rpartition(": ")[2]).read_text() == before
+    assert (here / "params.yaml").read_text() == "seed: [\n"
+    assert "taken out again: none of them" in sentence
 
 
 def test_a_run_is_settled_with_its_lock_its_systems_and_its_registry(here, monkeypatch):
@@ -176,6 +200,9 @@ def test_a_run_that_waits_for_drift_leaves_data_alone_until_the_feed_has_moved(s
     name, message = retrain(reason="drift")
     assert (name, "kaleido v1 promoted" in message) == ("Completed", True)
     assert shop.read("data/catalogue.csv") == "product_id\nmoved\n"
+    assert tuple(retrain(reason="drift")) == ("Completed", "the feed has not drifted")
+    (shop.root / "build/compared").unlink()  # as if that run had stopped half way
+    assert "kaleido v1 is champion still" in retrain(reason="drift")[1]
 
 
 @pytest.mark.slow
@@ -189,6 +216,9 @@ def test_a_feed_is_followed_judged_kept_and_brought_back(shop, retrain, tmp_path
     assert "2 new, 0 changed" in page
     assert "| colour | 0.25 | 0.1 | 0.2 | drifted |" in page
     kept = page.split("experiment `")[1].split("`")[0]
+    assert json.loads(shop.read(".work/versions.json"))["notes"] == {
+        "1": {"dvc.experiment": kept}
+    }  # clean-old spares it
 
     # What was kept comes back elsewhere, and nothing is to do there.
     commit = shop.ok("git", "for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{kept}").split()[0]

@@ -190,14 +190,16 @@ def test_a_run_whose_engine_was_killed_goes_on_where_it_was(ui, until):
     crashed = ui.begin(reason="by hand", overrides={STEPS: 1500})
     until("it trains", lambda: ui.trains(1500, 30), 300)
     kill(ui, "prefect.engine")
-    reason = f"after the crash of {crashed}"
+    cause = f"the crash of {crashed}"
 
     def again() -> list[dict]:
-        return [run for run in ui.runs() if run["parameters"]["reason"] == reason]
+        return [run for run in ui.runs() if run["parameters"].get("after") == cause]
 
     until("it is started again and ends", lambda: again() and again()[0]["state_type"] == "COMPLETED", 600)
     assert ui.run(crashed)["state_name"] == "Crashed"
+    assert again()[-1]["parameters"] == {**ui.run(crashed)["parameters"], "after": cause}
     assert again()[-1]["parameters"]["overrides"] == {STEPS: 1500}
+    assert again()[-1]["parameters"]["system"] is None
     lines = (ui.shop.root / "build/runs/kaleido/history.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(1, 1501))
 
@@ -214,11 +216,11 @@ def test_a_run_whose_every_process_was_killed_goes_on_without_a_person(ui, until
     crashed = ui.begin(reason="by hand", overrides={STEPS: 2500})
     until("it trains", lambda: ui.trains(2500, 30), 300)
     kill(ui, "prefect worker", "prefect.engine", "flows.ready", "flows.stage", "fashionvl.stages")
-    reason = f"after the crash of {crashed}"
+    cause = f"the crash of {crashed}"
     until(
         "it is missed, started again and ends",
         lambda: [
-            run for run in ui.runs() if run["parameters"]["reason"] == reason and run["state_type"] == "COMPLETED"
+            run for run in ui.runs() if run["parameters"].get("after") == cause and run["state_type"] == "COMPLETED"
         ],
         400,
     )
@@ -241,7 +243,7 @@ def test_ctrl_c_ends_everything_even_in_the_middle_of_a_run(ui, until):
 # What the flow asks before it goes on after a crash, on runs as the API gives them.
 
 
-def made(number: int, state: str, reason: str = "schedule") -> SimpleNamespace:
+def made(number: int, state: str, after: str = "") -> SimpleNamespace:
     from prefect.client.schemas.objects import StateType
 
     return SimpleNamespace(
@@ -249,7 +251,7 @@ def made(number: int, state: str, reason: str = "schedule") -> SimpleNamespace:
         created=number,
         deployment_id=UUID(int=100),
         state_type=StateType[state],
-        parameters={"reason": reason},
+        parameters={"reason": "schedule", "after": after},
     )
 
 
@@ -263,21 +265,21 @@ def look(monkeypatch):
     def ask(run, others):
         client = SimpleNamespace(read_flow_runs=lambda **_: others)
         monkeypatch.setattr(automations, "get_client", lambda **_: nullcontext(client))
-        return automations.look_around(run, run.parameters["reason"])
+        return automations.look_around(run)
 
     return ask
 
 
 def test_a_crash_is_gone_on_from_once_although_its_event_came_twice(look):
-    crash = "after the crash of 1"
+    crash = "the crash of 1"
     crashed, first, twin = made(1, "CRASHED"), made(2, "RUNNING", crash), made(3, "RUNNING", crash)
     assert look(first, [twin, first, crashed]) is None
     assert look(twin, [twin, first, crashed]).name == "Cancelled"
 
 
 def test_what_crashes_again_and_again_is_left_to_a_person_until_it_ended_well_once(look):
-    runs = [made(number, "CRASHED", f"after the crash of {number - 1}") for number in (3, 2, 1)]
-    last = made(4, "RUNNING", "after the crash of 3")
+    runs = [made(number, "CRASHED", f"the crash of {number - 1}") for number in (3, 2, 1)]
+    last = made(4, "RUNNING", "the crash of 3")
     end = look(last, [last, *runs])
     assert end.name == "Failed"
     assert "3 times in a row" in end.message
