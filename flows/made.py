@@ -45,6 +45,7 @@ def made_of(system: str, root: Path = env.ROOT) -> Made:
         raise LineageError(f"build/runs/{system} holds no trained system: train it (`dvc repro` or `make run`)")
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     kind = card["system"]["patches"]
+    _check_heads(system, params, root)
     heads = [task for task in params["finetune"] if (root / f"build/finetuned/{system}-{task}/card.json").exists()]
     locked = _locked(root)
     parts, stages = {}, set()
@@ -68,6 +69,16 @@ def made_of(system: str, root: Path = env.ROOT) -> Made:
     said = json.dumps([system, weighed, settings], sort_keys=True)
     md5 = hashlib.md5(said.encode(), usedforsecurity=False).hexdigest()
     return Made(md5, parts, {**facts.checkout(), **_tags(system, md5, measured, root)})
+
+
+def _check_heads(system: str, params: dict[str, Any], root: Path) -> None:
+    """Raises LineageError for a head in build/ that no stage makes any more: the system would be saved with it."""
+    for task in params["finetune"]:
+        if task not in params["run_tasks"] and (root / f"build/finetuned/{system}-{task}").exists():
+            raise LineageError(
+                f"build/finetuned/{system}-{task} is there, but `run_tasks` in params.yaml does not name {task}:"
+                " delete that folder, or name the task again"
+            )
 
 
 def _paths(system: str, kind: str, regions: dict[str, Any], heads: list[str], locked: dict[str, Any]) -> list[str]:

@@ -74,13 +74,17 @@ def clean(root: Path = env.ROOT, policy: Policy | None = None, dry_run: bool = F
 
 
 def _work(root: Path, policy: Policy, dry_run: bool) -> list[str]:
-    """Unfinished trainings, logs, and entries of the ledger that MLflow was never told of."""
+    """Unfinished trainings, logs, summaries, leftovers, and entries of the ledger that MLflow was never told of."""
     work = root / ".work"
     trash = work / "trash"  # what a kill left of an earlier call
+    leftovers = [*work.glob("gate-*"), *work.glob("packing-*")]  # whole systems, of what was killed
+    told = [path for path in (work / "flow").glob("*") if path.is_dir()]
     old = {
         "unfinished training": _trainings(root, policy.work_days * DAY),
         "log": _older((path for name in LOGS for path in work.glob(name)), policy.log_days * DAY),
         "untold run": _untold(work, policy.log_days * DAY),
+        "leftover": _older(leftovers, min(1.0, policy.work_days) * DAY),
+        "summary": _older(told, policy.log_days * DAY),
     }
     lines = []
     for what, paths in old.items():

@@ -106,7 +106,10 @@ def _rest(root: Path = env.ROOT) -> str:
     if data.facts(root).get("feed"):
         from flows import ingest
 
-        if ingest.probe(root).fresh:
+        news = ingest.probe(root)
+        if news.refused:
+            print(f"run  the feed: {ingest.sentence(news, brought=False)}", file=sys.stderr, flush=True)
+        if news.fresh:
             return "what is new in the feed"
     return ""
 

@@ -12,6 +12,7 @@ from flows.made import LineageError, made_of
 
 PARAMS = {
     "finetune": {"retrieval": {}, "category": {}},
+    "run_tasks": ["retrieval", "category"],
     "patches": {"squares": {"pixels": 64}},
     "alignment": {"tau": 0.5},
     "evaluate": {"draws": 5},
@@ -111,6 +112,15 @@ def test_what_is_not_there_or_not_up_to_date_is_a_sentence(root, monkeypatch):
         with pytest.raises(LineageError, match=says):
             root.name()
     assert set(asked[0][2:]) == set(LOCK) - {"pretrain@other"}
+
+
+def test_a_head_that_no_stage_makes_any_more_is_a_sentence(root):
+    root.name()
+    root.params["run_tasks"].remove("category")
+    with pytest.raises(
+        LineageError, match=r"build/finetuned/kaleido-category is there, but `run_tasks` .* delete that"
+    ):
+        root.name()
 
 
 def test_the_numbers_that_people_look_at_are_tagged(root):

@@ -81,6 +81,26 @@ def test_old_logs_go(tmp_path):
     assert [path.name for path in work.rglob("*.log")] == ["recent.log"]
 
 
+def test_what_a_killed_gate_or_an_old_run_left_goes(tmp_path):
+    work = tmp_path / ".work"
+    for name in ("gate-a/1/system/model", "packing-b/system/model", "flow/run-1/summary.md", "flow/settled.json"):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text("x")
+    fresh = work / "gate-c"
+    for path in (work / "gate-a", work / "packing-b"):
+        age(path, 2)
+    age(work / "flow", 40)
+    fresh.mkdir()
+    lines = retention._work(tmp_path, retention.Policy(**POLICY), dry_run=False)
+    assert [line.split()[:2] for line in lines] == [
+        ["leftover", ".work/gate-a"],
+        ["leftover", ".work/packing-b"],
+        ["summary", ".work/flow/run-1"],
+    ]
+    assert sorted(path.name for path in work.iterdir()) == ["flow", "gate-c"]
+    assert [path.name for path in (work / "flow").iterdir()] == ["settled.json"]
+
+
 def test_interrupted_while_deleting_the_next_call_does_the_rest(tmp_path, monkeypatch):
     monkeypatch.setattr(retention, "_is_up_to_date", lambda root: True)
     old = [training(tmp_path, "encoder", mark, 30) for mark in "abc"]
