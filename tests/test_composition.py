@@ -64,13 +64,13 @@ def test_the_same_draws_make_the_same_foils():
     assert make(1) != make(2)
 
 
-def test_the_true_text_must_score_strictly_higher():
+def test_the_true_text_must_score_higher_and_who_cannot_tell_is_right_half_the_time():
     made = [Foil(0, kind, change, "", "") for kind, change in [("colour", "add"), ("colour", "add"), ("sleeve", "add")]]
-    told = composition.judged(made, np.array([1.0, 0.5, 0.2]), np.array([0.5, 0.5, 0.1]))
+    told = composition.judged(made, np.array([1.0, 0.5, 0.2]), np.array([0.5, 0.5 + 1e-8, 0.1]))
     assert told == {
         "add": {
-            "all": {"accuracy": pytest.approx(2 / 3), "foils": 3},
-            "colour": {"accuracy": 0.5, "foils": 2},
+            "all": {"accuracy": pytest.approx(2.5 / 3), "foils": 3},
+            "colour": {"accuracy": 0.75, "foils": 2},
             "sleeve": {"accuracy": 1.0, "foils": 1},
         }
     }

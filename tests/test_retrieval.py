@@ -95,6 +95,16 @@ def test_views_are_drawn_and_the_same_seed_draws_the_same_lists():
     assert len(set(one.picture % 3)) == 3
 
 
+def test_scores_that_are_no_numbers_rank_nothing():
+    scores = np.array([0.1, np.nan, 0.3])
+    with pytest.raises(Problem, match="1 of 3 scores are no numbers"):
+        retrieval.looked_up(np.arange(3), np.arange(3), scores, 3)
+    own = np.array([[True, False], [True, False]])
+    with pytest.raises(Problem, match="the right answer of 1 queries has a score that is no number"):
+        metrics.rank_among(np.array([[np.nan, 1.0], [0.5, np.nan]]), own)
+    assert metrics.rank_among(np.array([[0.5, np.nan]]), own[:1]).tolist() == [1]  # one candidate only
+
+
 def test_scores_are_looked_up_where_they_were_computed():
     of = big(products=60, views=2)
     lists = lists_of(of, candidates=20)

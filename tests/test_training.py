@@ -119,6 +119,31 @@ def test_a_loss_that_is_no_number_stops_the_run_and_is_named(tmp_path):
     assert history(tmp_path / "run") == []
 
 
+def test_a_gradient_that_is_no_number_is_not_taken_and_the_last_checkpoint_is_sound(tmp_path):
+    calls = []
+
+    class Steep(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, value):
+            return value.clone()
+
+        @staticmethod
+        def backward(ctx, slope):
+            return slope * float("inf")
+
+    def broken(model, question):
+        sums = judge(model, question)
+        calls.append(1)
+        return {**sums, "some": Steep.apply(sums["some"])} if len(calls) > 3 else sums
+
+    with pytest.raises(Problem, match="the gradient is no number, although its losses are"):
+        train(tmp_path / "run", losses=broken)
+    lines = history(tmp_path / "run")
+    assert lines
+    weights = train(tmp_path / "run")
+    assert all(torch.isfinite(value).all() for value in weights.values())
+
+
 def test_the_learning_rate_warms_up_and_decays():
     rates = [training.learning_rate(step, 100, RECIPE) for step in range(100)]
     assert rates[0] == pytest.approx(0.001)

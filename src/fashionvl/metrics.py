@@ -8,6 +8,8 @@ from numpy.random import Generator
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from fashionvl.catalogue.problems import Problem
+
 RANKS = (1, 5, 10)
 RESAMPLES = 2000
 BINS = 15  # of the calibration error
@@ -20,8 +22,12 @@ def rank_among(scores: np.ndarray, own: np.ndarray) -> np.ndarray:
     scores (Q, K) float   NaN where a query has fewer candidates
     own    (Q, K) bool    True where the candidate is a right answer; at least one a row
     -> (Q,) int64   1 = first
+
+    Raises Problem where a right answer's score is no number.
     """
     best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
+    if np.isnan(best).any():
+        raise Problem(f"the right answer of {int(np.isnan(best).sum())} queries has a score that is no number")
     return 1 + ((scores >= best) & ~own).sum(axis=1)
 
 

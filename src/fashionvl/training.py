@@ -173,7 +173,12 @@ def _step(
     mean = accelerator.reduce(total, reduction="sum") / counts
     said_by_name = dict(zip(names, mean.tolist(), strict=True))
     _stop_unless_numbers(said_by_name, moment[1] + 1)
-    accelerator.clip_grad_norm_(asked.parameters(), recipe.clip)
+    slope = float(accelerator.clip_grad_norm_(asked.parameters(), recipe.clip))
+    if not math.isfinite(slope):
+        raise Problem(
+            f"training stopped at step {moment[1] + 1}: the gradient is no number, although its losses are; lower the"
+            " learning rate, or look at the inputs"
+        )
     for group in adam.param_groups:
         group["lr"] = lr
     adam.step()

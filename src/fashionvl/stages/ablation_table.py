@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
 from fashionvl.stages.pages import published
 
@@ -12,7 +13,7 @@ PAPER = {name: published.sums_of(name) for name in published.ABLATIONS}
 SUM = "sampled.SumR"
 SUMS = {"SumR": SUM, "SumCLS": "SumCLS", "SumCAP": "SumCAP"}  # the paper's name: the metric
 SHOWN = published.RECALLS
-CLEAR = 2.0  # standard errors
+CLEAR = 0.95  # how sure a sign must be, by Student's t over the seeds
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,13 @@ class Gain:
     """What one step of Table 4 adds to a sum.
 
     error  the standard error of `ours` over seeds, None where there is one seed
+    runs   of both columns together
     """
 
     ours: float
     error: float | None
     paper: float
+    runs: int
 
     @property
     def agrees(self) -> bool:
@@ -51,7 +54,7 @@ class Gain:
     @property
     def clear(self) -> bool:
         """True where the gain is larger than chance over seeds explains."""
-        return self.error is not None and abs(self.ours) > CLEAR * self.error
+        return self.error is not None and abs(self.ours) > float(t.ppf((1 + CLEAR) / 2, self.runs - 2)) * self.error
 
     @property
     def verdict(self) -> str:

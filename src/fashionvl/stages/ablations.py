@@ -140,7 +140,8 @@ def step(columns: Mapping[str, Column], before: str, after: str, seed: int) -> S
         if all(metric in columns[end].metrics for end in (before, after)):
             one, other = columns[after].metrics[metric], columns[before].metrics[metric]
             error = float(np.sqrt(one.var() / len(one) + other.var() / len(other))) if len(one) > 1 else None
-            gains[name] = Gain(float(one.mean() - other.mean()), error, PAPER[after][name] - PAPER[before][name])
+            theirs = PAPER[after][name] - PAPER[before][name]
+            gains[name] = Gain(float(one.mean() - other.mean()), error, theirs, len(one) + len(other))
     return Step(gains, compare.paired(columns[after].ranks, columns[before].ranks, seed, f"{after} and {before}"))
 
 

@@ -69,9 +69,12 @@ def _categories(
     found: dict[str, float] = {}
     if len(classes) > 1:
         learn, held = (answer[part] >= 0 for part in ("train", "val"))
-        said["probe"], found[f"{task}.probe.strength"] = probes.linear_probe(
-            seen["train"][learn], answer["train"][learn], seen["val"][held], answer["val"][held], seen[split]
-        )
+        if held.any():
+            said["probe"], found[f"{task}.probe.strength"] = probes.linear_probe(
+                seen["train"][learn], answer["train"][learn], seen["val"][held], answer["val"][held], seen[split]
+            )
+        else:
+            print(f"probe  no picture of val is of a known {task}: there is no linear probe of it", flush=True)
     for name, guess in said.items():
         right = (guess == answer[split])[asked].astype(float)
         found |= _with_interval(f"{task}.{name}.accuracy", right, _groups(catalogue, split)[asked], settings.seed)
@@ -106,7 +109,7 @@ def _composition(dual: Dual, seen: Tensor, catalogue: Catalogue, settings: confi
     right, wrong = (dual.say([getattr(foil, side) for foil in foils]) for side in ("right", "wrong"))
     rows = [foil.row for foil in foils]
     scores = [(picture[rows] * said).sum(dim=1).numpy() for said in (right, wrong)]
-    won, found = (scores[0] > scores[1]).astype(float), dict[str, float]()
+    won, found = composition.won_by(*scores), dict[str, float]()
     groups = catalogue.groups()[products][rows]
     for change, by_kind in composition.judged(foils, *scores).items():
         for kind, told in by_kind.items():

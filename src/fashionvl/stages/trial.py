@@ -70,9 +70,12 @@ def main(
 
 
 def stops(steps: int, looks: int, done: int, stop_after: int | None) -> list[int]:
-    """The steps after which R@1 is looked at: what is still to come, and the end, or where it was told to leave."""
+    """The steps after which R@1 is looked at: what is still to come, and the end, or where it was told to leave.
+
+    A kill may have come between the checkpoint of a step and the look at it: that one is taken again.
+    """
     last = max(done, min(steps, stop_after or steps))
-    return [*(at for at in (steps * look // looks for look in range(1, looks)) if done < at < last), last]
+    return [*(at for at in (steps * look // looks for look in range(1, looks)) if done <= at < last), last]
 
 
 def first_hits(catalogue: Catalogue, settings: config.Params, scorer: evaluate.PairScorer) -> dict[str, float]:

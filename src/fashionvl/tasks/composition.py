@@ -14,6 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 CHANGES = ("replace", "swap", "add")
+TIE = 1e-6  # sums of the same words in another order differ by less
 Forms = Sequence[Sequence[str]]  # of a kind: phrases of one form can stand in each other's place
 
 # What texts say of kinds that few catalogues have a column for; colours and patterns are those of the catalogue.
@@ -73,12 +74,12 @@ def foils(
 
 
 def judged(made: Sequence[Foil], right: NDArray, wrong: NDArray) -> dict[str, dict[str, dict[str, float]]]:
-    """How often the true text scores strictly higher, by change and kind and over all kinds.
+    """How often the true text scores higher, by change and kind and over all kinds; a tie is half right.
 
     right (n,) float, wrong (n,) float   the scores of both texts of each foil with the picture
     -> change -> kind or "all" -> accuracy, foils; only for what there is
     """
-    won = np.asarray(right) > np.asarray(wrong)
+    won = won_by(right, wrong)
     told: dict[str, dict[str, dict[str, float]]] = {}
     for change in CHANGES:
         of_change = np.array([foil.change == change for foil in made], dtype=bool)
@@ -87,6 +88,12 @@ def judged(made: Sequence[Foil], right: NDArray, wrong: NDArray) -> dict[str, di
             if rows.any():
                 told.setdefault(change, {})[kind] = {"accuracy": float(won[rows].mean()), "foils": int(rows.sum())}
     return told
+
+
+def won_by(right: NDArray, wrong: NDArray) -> NDArray[np.float64]:
+    """1 where the true text scores higher, 0 where the other does, .5 where what parts them is rounding alone."""
+    gap = np.asarray(right, dtype=np.float64) - np.asarray(wrong, dtype=np.float64)
+    return np.where(np.abs(gap) < TIE, 0.5, (gap > 0).astype(float))
 
 
 def _mentions(text: str, forms: Forms) -> list[re.Match[str]]:

@@ -209,6 +209,8 @@ def predict(
     pictures (n,), products (n,)   of the text; `image` reads no text, `text` sees no picture
     say      receives a line of progress every few seconds
     -> (n, classes) float64   scores
+
+    Raises Problem for another column, and where a score is no number.
     """
     if column not in COLUMNS:
         raise Problem(f"there is no column {column!r}; there are {list(COLUMNS)}")
@@ -226,6 +228,8 @@ def predict(
         if time.monotonic() - spoke > REPORT_SECONDS:
             spoke = time.monotonic()
             say(f"{task} by {column}  {at + len(some)}/{len(order)}")
+    if not np.isfinite(scores).all():
+        raise Problem(f"scores of {task} by {column} are no numbers: the model that gave them is broken")
     return scores
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.random import Generator
 
 from fashionvl.catalogue import Catalogue
+from fashionvl.catalogue.problems import Problem
 from fashionvl.metrics import rank_among
 
 DIRECTIONS = ("itr", "tir")
@@ -160,7 +161,13 @@ def pairs_needed(lists: Lists) -> tuple[np.ndarray, np.ndarray]:
 
 
 def looked_up(pictures: np.ndarray, products: np.ndarray, scores: np.ndarray, count: int) -> Scorer:
-    """A scorer that looks scores up which were computed once; `count` is the number of products of the catalogue."""
+    """A scorer that looks scores up which were computed once; `count` is the number of products of the catalogue.
+
+    Raises Problem where one is no number: such a model ranks nothing.
+    """
+    broken = ~np.isfinite(scores)
+    if broken.any():
+        raise Problem(f"{int(broken.sum())} of {len(scores)} scores are no numbers: the model that gave them is broken")
     keys = pictures.astype(np.int64) * count + products
     order = keys.argsort()
     keys, scores = keys[order], scores[order]

@@ -30,7 +30,12 @@ def ablations(found: Found | None) -> str:
         )
         for name, numbers in columns.items()
     ]
-    parts = [note("Every column is the same system with one thing changed: mean ± standard deviation over seeds.")]
+    parts = [
+        note(
+            "Every column is the same system with one thing changed: mean ± standard deviation over seeds, on the split"
+            " that ablation.evaluate in params.yaml names (validation, where it was left as it is)."
+        )
+    ]
     parts.append(table(head, rows, right=range(1, 5)))
     parts.append(_steps(steps, "SumR"))
     parts.append(_tasks(columns))
