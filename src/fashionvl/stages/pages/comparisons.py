@@ -32,7 +32,7 @@ def comparisons(found: Found | None) -> str:
     head = ("system", "steps", *TUNED.values(), *CLASSES.values(), "SumR as published")
     said = note(
         "Pre-trained for the same time, then fine-tuned for each task: means over the seeds that have the number,"
-        " in points of a hundred; what comparison.once and evaluate_once in params.yaml name is of the first seed alone."
+        " in points of a hundred; what comparison.once and evaluate_once name is of the first seed alone."
     )
     gains = [(name, *(_gain(numbers, key) for key in GAINS)) for name, numbers in found.items() if name not in systems]
     parts = [said, table(head, rows, right=range(1, len(head)))]
