@@ -264,7 +264,7 @@ def _command(place) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_a_stage_ends_well_without_mlflow_which_is_told_at_the_next_run(project, told):
+def test_a_stage_ends_well_without_mlflow_and_another_is_told_of_it_only_when_asked_to(project, told):
     answer = project.run(*PRETRAIN, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert answer.returncode == 0
     warnings = [line for line in answer.stderr.splitlines() if line.startswith("mlflow")]
@@ -272,12 +272,17 @@ def test_a_stage_ends_well_without_mlflow_which_is_told_at_the_next_run(project,
     assert "is away" in warnings[0]
     assert len(ledger_of(project)) == 1
     project.ok(sys.executable, "-m", "flows.stage", "catalogue")
+    assert [run["name"] for run in told().stages] == ["catalogue"]
+    said = project.ok(sys.executable, "-m", "flows.tracking", "catch-up")
+    assert "1 run waits for another MLFLOW_TRACKING_URI" in said
+    assert len(ledger_of(project)) == 1
+    project.ok(sys.executable, "-m", "flows.tracking", "catch-up", "--adopt")
     first, second = sorted(told().stages, key=lambda run: run["name"], reverse=True)
     assert first["name"] == "pretrain@kaleido"
     assert first["status"] == "FINISHED"
     assert sorted(first["steps"]["loss"]) == list(range(1, 21))
     assert second["name"] == "catalogue"
-    assert second["metrics"] == {"products": 3.0}
+    assert second["metrics"]["products"] == 3.0
     assert not ledger_of(project)
 
 
@@ -434,7 +439,7 @@ def test_ten_thousand_steps_of_ten_numbers_are_told_in_half_a_minute(project, to
     project.ok(sys.executable, "-m", "flows.stage", "catalogue")  # makes the database
     project.ok(*PRETRAIN, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     began = time.perf_counter()
-    project.ok(sys.executable, "-m", "flows.tracking", "catch-up")
+    project.ok(sys.executable, "-m", "flows.tracking", "catch-up", "--adopt")
     seconds = time.perf_counter() - began
     with capsys.disabled():
         print(f"\n10,000 steps x 10 numbers: {seconds:.1f} s, load {os.getloadavg()[0]:.1f}")
