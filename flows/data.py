@@ -138,7 +138,8 @@ def _copy_file(source: Path, place: Path, root: Path) -> None:
     for row in open_source(find_source(source), columns).rows:
         picture = Path(row.cells.get("image_path", ""))
         wanted = (source.parent / picture).resolve()
-        if not wanted.is_file() or not wanted.is_relative_to(source.parent.resolve()):
+        inside = not picture.is_absolute() and ".." not in picture.parts  # or it would be written where it came from
+        if not inside or not wanted.is_file() or not wanted.is_relative_to(source.parent.resolve()):
             continue  # the stage `catalogue` sets such a row aside and says why
         (place / picture).parent.mkdir(parents=True, exist_ok=True)
         _clone(str(wanted), str(place / picture))

@@ -114,11 +114,26 @@ def test_from_sample_to_own_to_sample_and_back_by_hand(project, own):
     assert (project.root / ".dvc/cache/files/md5" / mine[:2] / mine[2:]).exists()
 
 
-def test_a_file_brings_the_pictures_it_names(project, own):
-    (own / "images" / "other.jpg").write_text("not named")
-    for room in ("catalogue", "config.py"):  # the reader that knows which column names a picture
+def with_reader(project) -> None:
+    """The reader that knows which column names a picture."""
+    for room in ("catalogue", "config.py"):
         project.ok("cp", "-r", str(ROOT / "src/fashionvl" / room), "src/fashionvl/")
     project.write("params.yaml", (ROOT / "params.yaml").read_text())
+
+
+def test_a_path_that_leaves_the_catalogue_costs_the_user_no_picture(project, own):
+    mine = own / "images" / "mine.jpg"
+    rows = f"mine,images/mine.jpg\nabsolute,{mine}\nabove,../own/images/mine.jpg\n"
+    (own / "catalogue.csv").write_text(f"product_id,image_path\n{rows}")
+    with_reader(project)
+    project.ok(*RUN, str(own / "catalogue.csv"))
+    assert mine.read_text() == "mine"
+    assert set(content(project)) == {"catalogue.csv", "images/mine.jpg"}
+
+
+def test_a_file_brings_the_pictures_it_names(project, own):
+    (own / "images" / "other.jpg").write_text("not named")
+    with_reader(project)
     project.ok(*RUN, str(own / "catalogue.csv"))
     assert set(content(project)) == {"catalogue.csv", "images/mine.jpg"}
 
