@@ -73,6 +73,11 @@ def public(text: str) -> str:
     return re.sub(r"(?<=://)[^/\s]*@", "", text)
 
 
+def shown_store() -> str:
+    """MLflow's address as it may be shown."""
+    return public(store())
+
+
 def first_line(trouble: Exception) -> str:
     """What an exception says, in a line that may be shown to anyone."""
     return public((str(trouble).strip() or type(trouble).__name__).splitlines()[0])[:200]

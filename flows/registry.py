@@ -149,10 +149,8 @@ def _registry() -> Iterator[tuple[Any, str]]:
         except packing.PackingError as error:
             raise RegistryError(str(error)) from None
         except tracking.away() as trouble:
-            where = env.public(env.store())
-            raise RegistryError(
-                f"MLflow at {where} cannot be used ({env.first_line(trouble)}); try again later"
-            ) from None
+            reason = env.first_line(trouble)
+            raise RegistryError(f"MLflow at {env.shown_store()} cannot be used ({reason}); try again later") from None
 
 
 def _with_tag(client: Any, system: str, md5: str) -> Any | None:
@@ -164,7 +162,7 @@ def _with_tag(client: Any, system: str, md5: str) -> Any | None:
 def _create(client: Any, system: str, model: Any, card: str, made: Made) -> Any:
     """A version in one transaction, tags and all."""
     name = name_of(system)
-    if not client.search_registered_models(f"name='{name}'"):
+    if _registered(client, system) is None:
         client.create_registered_model(name, description=f"The system {system} of params.yaml; see its champion.")
     text, place = card.split("---\n", 2)[-1][:LONGEST], model.artifact_location
     with _everywhere(env.store()):
@@ -202,8 +200,8 @@ def _swap(client: Any, system: str) -> dict[str, int]:
 
 def _swap_of(client: Any, system: str) -> dict[str, int]:
     """The rollback that is noted and was not finished, as `_swap`; empty where none is."""
-    models = client.search_registered_models(f"name='{name_of(system)}'")
-    told = models[0].tags.get(SWAP) if models else None
+    model = _registered(client, system)
+    told = model.tags.get(SWAP) if model else None
     return json.loads(told) if told else {}
 
 
@@ -217,9 +215,14 @@ def _finish_swap(client: Any, system: str) -> bool:
     return bool(noted)
 
 
+def _registered(client: Any, system: str) -> Any | None:
+    """The registered model of a system, None before its first version."""
+    return next(iter(client.search_registered_models(f"name='{name_of(system)}'")), None)
+
+
 def _aliased(client: Any, system: str, alias: str) -> Version | None:
-    models = client.search_registered_models(f"name='{name_of(system)}'")
-    number = models[0].aliases.get(alias) if models else None
+    model = _registered(client, system)
+    number = model.aliases.get(alias) if model else None
     return _version(client.get_model_version(name_of(system), str(number))) if number else None
 
 

@@ -27,14 +27,15 @@ WAIT_SECONDS = 30.0  # for the server to forget the logs of what was deleted
 def clean(root: Path, policy: "Policy", dry_run: bool) -> list[str]:
     """Delete old flow runs with their tasks, logs and artifacts -> lines; a server is started where none is up."""
     database = Path(os.environ.get("PREFECT_HOME", root / ".work" / "prefect")) / "prefect.db"
-    if not database.exists() and "PREFECT_API_URL" not in os.environ:
+    shared = "PREFECT_API_URL" in os.environ
+    if not database.exists() and not shared:
         return []
     before, weight = datetime.now(UTC) - timedelta(days=policy.history_days), size(database)
-    is_ours = "PREFECT_API_URL" not in os.environ and not server.note().exists()
+    is_ours = not shared and not server.note().exists()
     try:
         with server.running() as (address, wait):
             wait()
-            lines = _delete(address, before, dry_run, shared="PREFECT_API_URL" in os.environ)
+            lines = _delete(address, before, dry_run, shared=shared)
     except (server.ServerError, OSError) as trouble:
         return [f"Prefect's history is left alone: {trouble}"]
     if lines and is_ours and not dry_run:

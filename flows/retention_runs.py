@@ -60,8 +60,8 @@ def clean(root: Path, policy: "Policy", dry_run: bool) -> Left:
             if not dry_run:
                 lines += _delete(client, shelf.old, models, runs)
         except tracking.away() as trouble:
-            where = env.public(env.store())
-            return Left([f"MLflow at {where} is left alone, it is away ({env.first_line(trouble)})"], {EVERYTHING})
+            reason = env.first_line(trouble)
+            return Left([f"MLflow at {env.shown_store()} is left alone, it is away ({reason})"], {EVERYTHING})
     return Left(lines, shelf.said)
 
 
@@ -146,9 +146,7 @@ def _delete(client: Any, versions: list[Any], models: list[Any], runs: list[Any]
             client.delete_run(run.info.run_id)
     if not hasattr(store, "_hard_delete_run"):  # MLflow lets only its own database forget for good
         return (
-            [f"MLflow's server at {env.public(env.store())} holds their files until `mlflow gc` is run there"]
-            if runs
-            else []
+            [f"MLflow's server at {env.shown_store()} holds their files until `mlflow gc` is run there"] if runs else []
         )
     for model in models:
         _delete_files(model.artifact_location)

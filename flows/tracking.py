@@ -106,7 +106,6 @@ class Mirror:
                 self._run(place).end(told)
                 del self.runs[place]
                 ledger.forget(place, told)
-        signal.alarm(0)  # whether MLflow hangs is asked while it is told something
 
     def _run(self, place: Path) -> Any:
         from flows import mirror
@@ -142,12 +141,11 @@ class Mirror:
 
     def lost(self, trouble: Exception) -> None:
         """Say so, and begin anew; what met the trouble comes last then."""
-        signal.alarm(0)
         if self.at is not None:
             self.troubles[self.at] += 1
         self.connection, self.runs = None, {}
-        where = env.public(store())
-        said = f"mlflow  at {where} is away ({env.first_line(trouble)}); the stage goes on, MLflow is told later"
+        reason = env.first_line(trouble)
+        said = f"mlflow  at {env.shown_store()} is away ({reason}); the stage goes on, MLflow is told later"
         bell.beside("away").write_text(said + "\n", encoding="utf-8")
         print(said, flush=True)
 
@@ -172,6 +170,8 @@ def serve(lock: int) -> int:
             except away() as trouble:
                 mirror.lost(trouble)
                 again, code = time.monotonic() + RETRY_SECONDS, AWAY
+            finally:
+                signal.alarm(0)  # whether MLflow hangs is asked while it is told something
         waiting = [place for place in bell.ours() if not _closed(place)]
         busy = not all(map(bell.is_due, waiting))
         if not busy and (code or not waiting) and _leave(lock, set(waiting)):

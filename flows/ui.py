@@ -97,8 +97,7 @@ def up(running: Running, logs: Path) -> None:
     try:
         tracking.connect()  # makes the database here, once
     except tracking.away() as trouble:
-        where = env.public(env.store())
-        raise UiError(f"MLflow at {where} cannot be used ({env.first_line(trouble)})") from None
+        raise UiError(f"MLflow at {env.shown_store()} cannot be used ({env.first_line(trouble)})") from None
     page, address = f"http://{server.HOST}:{prefect}", f"http://{server.HOST}:{prefect}/api"
     settings = {"PREFECT_API_URL": address}
     for name, command in commands(prefect, mlflow).items():

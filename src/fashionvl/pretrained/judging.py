@@ -47,7 +47,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     (out / "verdict.json").unlink(missing_ok=True)
     about = about_products(catalogue, gate.slices)
-    values, skills = [], []
+    values, parts = [], []
     for name, folder in zip(("challenger", "champion"), folders, strict=False):
         model = FashionVL.from_pretrained(folder, max_megapixels=settings.catalogue.max_megapixels)
         ranks, rows = answers(model, catalogue, lists, settings.text.fields, say=_speaker(name))
@@ -56,11 +56,11 @@ def main(
         ranks.to_parquet(out / name / "ranks.parquet", index=False)
         rows.to_parquet(out / name / "rows.parquet", index=False)
         values.append(values_of(ranks, rows))
-        skills.append([part for part in SKILLS if part in model.facts["parts"]])
+        parts.append(model.facts["parts"])
     bounds = Bounds(gate.least_gain, gate.worst, gate.worst_slice, gate.least_slice)
     chance = np.random.default_rng(training.seed_of(settings.seed, 11))
     other = values[1] if len(values) > 1 else None
-    lost = [part for part in (skills[1] if len(skills) > 1 else []) if part not in skills[0]]
+    lost = [part for part in SKILLS if part in parts[-1] and part not in parts[0]]
     found = verdict(values[0], other, bounds, slices=gate.slices, lost=lost, generator=chance)
     (out / "verdict.md").write_text(markdown(found), encoding="utf-8")
     checkpoint.write_json(out / "verdict.json", {"questions": key, **asdict(found)})
